@@ -1,0 +1,5 @@
+"""`python -m nerx` is the command `nerx`."""
+
+from .cli.app import main
+
+main()

@@ -1,0 +1,143 @@
+"""The order of training runs: a rehearsal that holds seeds out, then the run over all of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ..engine.card import AdapterCard
+from ..engine.extractor import Extractor
+from ..engine.metrics import Evaluation
+from ..engine.span import Seed
+from .evaluate import evaluate_adapter
+from .fusion import Fusion, choose_fusion
+from .split import split
+from .trainer import State, Step, Trainer
+
+HELD_OUT = 0.25
+"""Share of the seeds that the rehearsal keeps back."""
+
+EVALUATIONS = 5
+"""Evaluations in a training run; early stopping looks at these."""
+
+PATIENCE = 2
+"""Evaluations without a better F1 after which training stops."""
+
+FEWEST_MENTIONS = 20
+"""Held-out mentions below which F1 is too coarse to choose an epoch by: then the run goes to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """One evaluation: after `epoch` epochs and `step` steps, running losses and strict micro-F1 on held-out texts."""
+
+    epoch: float
+    step: int
+    loss: float
+    contrast: float
+    draft: float
+    dev_f1: float
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What training runs leave beside the weights. `evaluation` is None where nothing could be held out."""
+
+    fusion: Fusion
+    evaluation: Evaluation | None
+    curve: tuple[CurvePoint, ...]
+    epochs: int
+    held_out: int
+
+
+Tell = Callable[[str, Step, float | None], None]
+"""Told the stage, the step, and the last F1 on held-out texts."""
+
+
+class Course:
+    """Runs one trainer through the seeds of one fit."""
+
+    def __init__(self, trainer: Trainer, seeds: Sequence[Seed], seed: int, tell: Tell) -> None:
+        self._trainer, self._seeds, self._seed, self._tell = trainer, seeds, seed, tell
+
+    def against(self, dev: Sequence[Seed]) -> Learned:
+        """One run over all seeds; `dev` stops it and sets the fusion, and its best weights stay."""
+        return self._run("train", self._seeds, dev, self._trainer.recipe.epochs)
+
+    def rehearsed(self) -> Learned:
+        """A run with seeds held out, to learn how long and how to fuse; then one over all seeds from the start."""
+        epochs = self._trainer.recipe.epochs
+        kept, held = split(self._seeds, HELD_OUT, self._seed)
+        if not held:
+            return self._run("train", self._seeds, (), epochs)
+        rehearsal = self._run("rehearse", kept, held, epochs)
+        self._trainer.restore()
+        self._run("train", self._seeds, (), rehearsal.epochs)
+        return rehearsal
+
+    def extractor(self, fusion: Fusion) -> Extractor:
+        """Production's extractor over the weights as they are now."""
+        trainer = self._trainer
+        card = AdapterCard(
+            labels=trainer.labels,
+            base=trainer.model.name,
+            base_digest=trainer.model.digest,
+            tag_format=trainer.model.tags.to_dict(),
+            nerx_version="",
+            created="",
+            rank=trainer.recipe.rank,
+            alpha=fusion.alpha,
+            temperature=fusion.temperature,
+            text_limit=trainer.text_limit,
+        )
+        return Extractor(trainer.model, trainer.drafter, card)
+
+    def _run(self, stage: str, seeds: Sequence[Seed], held: Sequence[Seed], epochs: int) -> Learned:
+        """Train; where texts are held out, evaluate on the way, stop early, and end on the best weights."""
+        watch = _Watch(sum(len(seed.spans) for seed in held) >= FEWEST_MENTIONS)
+        due = 1
+        for step in self._trainer.run(seeds, epochs):
+            if held and step.step >= due * step.steps / EVALUATIONS:
+                due += 1
+                self._evaluate(watch, step, held)
+            self._tell(stage, step, watch.curve[-1].dev_f1 if watch.curve else None)
+            if watch.is_stalled:
+                break
+        if watch.best is None:
+            return Learned(Fusion(), None, (), epochs, 0)
+        best = watch.best
+        self._trainer.restore(best.state)
+        return Learned(best.fusion, best.evaluation, tuple(watch.curve), max(1, round(best.epoch)), len(held))
+
+    def _evaluate(self, watch: "_Watch", step: Step, held: Sequence[Seed]) -> None:
+        fusion = choose_fusion(self._trainer.judge(held))
+        evaluation = evaluate_adapter(self.extractor(fusion), held)
+        watch.note(_Best(step.epoch, fusion, evaluation, self._trainer.state()))
+        losses = step.legal, step.contrast, step.draft
+        watch.curve.append(CurvePoint(step.epoch, step.step, *losses, evaluation.micro.f1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Best:
+    epoch: float
+    fusion: Fusion
+    evaluation: Evaluation
+    state: State
+
+
+@dataclass(slots=True)
+class _Watch:
+    """The evaluations of one run. Where they are too coarse (`chooses` False) the latest counts as the best."""
+
+    chooses: bool
+    best: _Best | None = None
+    curve: list[CurvePoint] = field(default_factory=list)
+    _behind: int = 0
+
+    @property
+    def is_stalled(self) -> bool:
+        return self._behind >= PATIENCE
+
+    def note(self, latest: _Best) -> None:
+        if self.best is None or not self.chooses or latest.evaluation.micro.f1 >= self.best.evaluation.micro.f1:
+            self.best, self._behind = latest, 0
+        else:
+            self._behind += 1

@@ -1,0 +1,193 @@
+"""Training examples as tensors: prompt, tagged output, and the places where each loss reads.
+
+One example is one text under one choice of labels. Labels are shuffled and dropped here, at random, so that a label
+list never says what occurs; encoding is the prompt encoder's, the same that decoding uses.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..engine.guide import TokenSpan
+from ..engine.label import Label, LabelSet
+from ..engine.model import Tokens
+from ..engine.prompt import Decision, Head, PromptEncoder, Source, Tagged
+from ..engine.span import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One text with its labels, encoded. `contrast_labels[k]` names label k across examples, for the contrastive loss."""
+
+    head: Head
+    source: Source
+    tagged: Tagged
+    contrast_labels: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.head.ids) + len(self.source) + len(self.tagged.ids) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """Steps with more than one legal token: `row`, `slot` of the predicting state, `candidates` (n, choices), `right`."""
+
+    row: Tensor
+    slot: Tensor
+    candidates: Tensor
+    right: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A padded batch. Slots count from the row's first prompt token.
+
+    text (batch, text + 1): slots of the text tokens and of the output mark; lengths (batch,): text tokens.
+    labels (batch, labels), known alike: slots of the label ends. targets (batch, text): 0 outside, 1 + k begin,
+    1 + labels + k inside, -100 padding. `spans` (n, 4): row, first token, last token, contrast label, -1 for wrong
+    spans. anchors (m, 3): row, place in `labels`, contrast label. answers (n, 3): row, slot, token for plain loss.
+    """
+
+    tokens: Tokens
+    decisions: tuple[Decisions, ...]
+    text: Tensor
+    lengths: Tensor
+    labels: Tensor
+    known: Tensor
+    targets: Tensor
+    spans: Tensor
+    anchors: Tensor
+    answers: Tensor
+
+
+def choose_labels(
+    labels: LabelSet, spans: Sequence[Span], rng: random.Random, *, drop: float = 0.1, most: int | None = None
+) -> tuple[LabelSet, tuple[Span, ...]]:
+    """A shuffled choice: each occurring label is dropped, with its mentions, at rate `drop`; absent ones fill up at random."""
+    present = {span.label for span in spans}
+    kept = {name for name in sorted(present) if rng.random() >= drop}
+    absent = [label for label in labels if label.name not in present]
+    rng.shuffle(absent)
+    room = len(absent) if most is None else max(0, most - len(kept))
+    chosen = [label for label in labels if label.name in kept] + absent[: rng.randint(0, min(room, len(absent)))]
+    chosen = chosen or [rng.choice(labels.labels)]
+    rng.shuffle(chosen)
+    names = {label.name for label in chosen}
+    return LabelSet(tuple(chosen)), tuple(span for span in spans if span.label in names)
+
+
+def encode(
+    encoder: PromptEncoder, source: Source, spans: Sequence[Span], labels: LabelSet, ids: dict[str, int]
+) -> Example:
+    """An example; `ids` gives each label name its id for the contrastive loss."""
+    head = encoder.encode_head(labels)
+    tagged = encoder.encode_tagged(source, spans, labels, head.trie)
+    return Example(head, source, tagged, tuple(ids[label.name] for label in labels))
+
+
+def without_descriptions(labels: LabelSet, rng: random.Random, rate: float) -> LabelSet:
+    """Every description dropped at `rate`, so that names alone are understood too."""
+    return LabelSet(tuple(Label(x.name) if rng.random() < rate else x for x in labels))
+
+
+def batches(examples: Sequence[Example], budget: int, rng: random.Random) -> Iterator[list[Example]]:
+    """Examples of like length together, at most `budget` padded tokens a batch, in random order."""
+    ordered = sorted(examples, key=lambda example: len(example) + 8 * rng.random())
+    groups: list[list[Example]] = [[]]
+    for example in ordered:
+        if groups[-1] and len(example) * (len(groups[-1]) + 1) > budget:
+            groups.append([])
+        groups[-1].append(example)
+    rng.shuffle(groups)
+    yield from groups
+
+
+def collate(encoder: PromptEncoder, examples: Sequence[Example], rng: random.Random) -> Batch:
+    """Pad and index a batch of examples. `rng` picks the wrong spans."""
+    tags = encoder.tags
+    mark = len(tags.output_mark)
+    rows, cases, positions = [], [], []
+    pairs: list[tuple[int, int, Decision]] = []
+    choices: list[tuple[int, int, Decision]] = []
+    text, labels, targets, spans, anchors, answers = [], [], [], [], [], []
+    for row, example in enumerate(examples):
+        head, source, tagged = example.head.ids, example.source, example.tagged
+        start, answer = len(head), len(head) + len(source) + mark
+        rows.append([*head, *source.ids, *tags.output_mark, *tagged.ids])
+        copies = _copied_cases(source, tagged)
+        cases.append([0] * len(head) + list(source.cases) + [0] * mark + copies)
+        positions.append(list(range(start + len(source))) + encoder.positions(start, len(source), tagged.copied))
+        for decision in tagged.decisions:
+            (pairs if len(decision.allowed) == 2 else choices).append((row, answer + decision.at - 1, decision))
+        text.append([*range(start, start + len(source)), answer - 1])
+        labels.append(list(example.head.label_ends))
+        targets.append(_draft_targets(len(source), tagged.spans, len(example.head.label_ends)))
+        spans += [(row, first, last, example.contrast_labels[k]) for first, last, k in _inclusive(tagged.spans)]
+        spans += [(row, first, last, -1) for first, last in _wrong_spans(tagged.spans, len(source), rng)]
+        anchors += [(row, place, label) for place, label in enumerate(example.contrast_labels)]
+        answers += [(row, answer + at - 1, token) for at, token in enumerate(tagged.ids)]
+    order = [list(range(len(ids))) for ids in rows]
+    return Batch(
+        Tokens(_pad(rows, 0), _pad(positions, 0), _pad(cases, 0), _pad(order, -1)),
+        tuple(_decisions(group) for group in (pairs, choices) if group),
+        _pad(text, 0),
+        torch.tensor([len(example.source) for example in examples]),
+        _pad(labels, 0),
+        _pad([[1] * len(ends) for ends in labels], 0).bool(),
+        _pad(_fold(targets, max(map(len, labels))), -100),
+        torch.tensor(spans, dtype=torch.long).view(-1, 4),
+        torch.tensor(anchors, dtype=torch.long).view(-1, 3),
+        torch.tensor(answers, dtype=torch.long).view(-1, 3),
+    )
+
+
+def _copied_cases(source: Source, tagged: Tagged) -> list[int]:
+    """Case of each output token: a copy has its source token's, a marker or label none."""
+    before = (0, *tagged.copied[:-1]) if tagged.copied else ()
+    return [source.cases[now - 1] if now > was else 0 for was, now in zip(before, tagged.copied, strict=True)]
+
+
+def _draft_targets(length: int, spans: Sequence[TokenSpan], labels: int) -> list[tuple[int, int]]:
+    """(kind, label) a text token: kind 0 outside, 1 begin, 2 inside."""
+    targets = [(0, 0)] * length
+    for start, end, label in spans:
+        targets[start] = (1, label)
+        targets[start + 1 : end] = [(2, label)] * (end - start - 1)
+    return targets
+
+
+def _fold(targets: Sequence[Sequence[tuple[int, int]]], labels: int) -> list[list[int]]:
+    """Class indices once the batch's padded number of labels is known."""
+    return [[0 if kind == 0 else 1 + (kind - 1) * labels + label for kind, label in row] for row in targets]
+
+
+def _inclusive(spans: Sequence[TokenSpan]) -> list[tuple[int, int, int]]:
+    return [(start, end - 1, label) for start, end, label in spans]
+
+
+def _wrong_spans(spans: Sequence[TokenSpan], length: int, rng: random.Random) -> list[tuple[int, int]]:
+    """Hard negatives, inclusive: each mention shifted, truncated or extended by a token, and a token beside it."""
+    right = {(start, end - 1) for start, end, _ in spans}
+    wrong = set()
+    for first, last in right:
+        near = [(first - 1, last), (first, last + 1), (first + 1, last + 1), (first - 1, last - 1)]
+        near += [(first + 1, last), (first, last - 1), (last + 1, last + 1), (first - 1, first - 1)]
+        wrong.update(rng.sample(near, 3))
+    return sorted(pair for pair in wrong - right if 0 <= pair[0] <= pair[1] < length)
+
+
+def _decisions(group: Sequence[tuple[int, int, Decision]]) -> Decisions:
+    return Decisions(
+        torch.tensor([row for row, _, _ in group]),
+        torch.tensor([slot for _, slot, _ in group]),
+        _pad([list(decision.allowed) for _, _, decision in group], -1),
+        torch.tensor([decision.right for _, _, decision in group]),
+    )
+
+
+def _pad(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
+    width = max(map(len, rows))
+    return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows], dtype=torch.long)

@@ -1,0 +1,87 @@
+"""The training objective: legal-token, draft and contrastive losses of one batch, from one forward pass.
+
+Used by `fit` and by the recipe of the embedded base alike.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..engine.drafter import Drafter, windows
+from ..engine.model import LanguageModel
+from .dataset import Batch
+from .loss import contrastive_loss, draft_loss, legal_token_loss
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What each part of the objective counts. `plain` is ordinary cross-entropy over the whole vocabulary."""
+
+    draft: float = 1.0
+    contrast: float = 0.1
+    plain: float = 0.0
+    temperature: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Scalar tensors. `total` is what to differentiate."""
+
+    total: Tensor
+    legal: Tensor
+    draft: Tensor
+    contrast: Tensor
+
+
+class Projection(nn.Module):
+    """The contrastive space: a mention is its first and last token's windows; thrown away after training."""
+
+    def __init__(self, width: int, window: int, out: int = 128) -> None:
+        super().__init__()
+        self.first = nn.Linear(window * width, out)
+        self.last = nn.Linear(window * width, out)
+        self.anchor = nn.Linear(width, out)
+
+    def forward(self, text: Tensor, row: Tensor, first: Tensor, last: Tensor) -> Tensor:
+        """(n, out) for spans given by row and inclusive token indices into text (batch, text, window * width)."""
+        projected: Tensor = self.first(text[row, first]) + self.last(text[row, last])
+        return projected
+
+
+def losses(model: LanguageModel, drafter: Drafter, projection: Projection, batch: Batch, weights: Weights) -> Losses:
+    """One forward pass over prompt and answer, then the three losses; a weight of 0 skips its computation."""
+    states = model.states(batch.tokens)
+    zero = states.new_zeros(())
+    counts = [len(group.right) for group in batch.decisions]
+    legal = zero
+    for group, count in zip(batch.decisions, counts, strict=True):
+        logits = model.score(states[group.row, group.slot], group.candidates)
+        legal = legal + legal_token_loss(logits, group.right) * (count / sum(counts))
+    text, labels = gather(states, batch.text), gather(states, batch.labels)
+    draft = zero
+    if weights.draft:
+        draft = draft_loss(drafter(text, batch.lengths, labels, batch.known), batch.targets)
+    contrast = zero
+    if weights.contrast:
+        contrast = _contrast(projection, windows(text, batch.lengths), labels, batch, weights.temperature)
+    total = legal + weights.draft * draft + weights.contrast * contrast
+    if weights.plain:
+        row, slot, token = batch.answers.unbind(1)
+        total = total + weights.plain * nn.functional.cross_entropy(model.logits(states[row, slot]).float(), token)
+    return Losses(total, legal.detach(), draft.detach(), contrast.detach())
+
+
+def _contrast(projection: Projection, text: Tensor, labels: Tensor, batch: Batch, temperature: float) -> Tensor:
+    spans, anchors = batch.spans, batch.anchors
+    vectors = projection(text, spans[:, 0], spans[:, 1], spans[:, 2])
+    is_mention = spans[:, 3] >= 0
+    names = projection.anchor(labels[anchors[:, 0], anchors[:, 1]])
+    return contrastive_loss(
+        vectors[is_mention], spans[is_mention, 3], names, anchors[:, 2], vectors[~is_mention], temperature
+    )
+
+
+def gather(states: Tensor, slots: Tensor) -> Tensor:
+    """(batch, n, width) states at `slots` (batch, n)."""
+    return torch.gather(states, 1, slots[:, :, None].expand(-1, -1, states.shape[2]))

@@ -1,0 +1,106 @@
+"""Seeds into train and dev, or into folds, so that both sides know every label in proportion.
+
+Iterative stratification: Sechidis, Tsoumakas and Vlahavas, "On the Stratification of Multi-Label Data", ECML PKDD 2011,
+algorithm 1. A text counts once for each label in it. Written out here because the packages that have it bring
+scikit-learn along, and because of one rule they lack: no label may leave the training side.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from random import Random
+
+from ..engine.span import Seed
+
+MIN_SEEDS = 10
+"""Below this, `split` holds nothing out: a dev score on one or two texts is noise, and training misses every text."""
+
+
+def split(seeds: Sequence[Seed], share: float, seed: int) -> tuple[list[Seed], list[Seed]]:
+    """Train and dev seeds, both in their old order; dev holds about `share` (a fraction, 0 to below 1) of the texts.
+
+    Every label keeps at least one text in train, so dev may lack a label that occurs in a single text. With fewer than
+    MIN_SEEDS seeds, or `share` 0, dev is empty: use `folds` there. The same `seed` gives the same split on any machine.
+    Raises ValueError for another share.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"share {share}: a fraction from 0 to below 1 is needed")
+    if len(seeds) < MIN_SEEDS or share == 0:
+        return list(seeds), []
+    part_of = _stratify(seeds, [1 - share, share], Random(seed))
+    kept = _kept_for_training(seeds, part_of, held_out=[1])
+    in_dev = [part == 1 and index not in kept for index, part in enumerate(part_of)]
+    return _divide(seeds, in_dev)
+
+
+def folds(seeds: Sequence[Seed], k: int, seed: int) -> list[tuple[list[Seed], list[Seed]]]:
+    """(train, held out) for each of up to `k` folds; no text is held out twice, and every label stays in each train.
+
+    A text that alone carries a label is in train everywhere and never held out. Folds that would hold nothing out are
+    dropped, so fewer than `k` come back for very few seeds, and none for one. Raises ValueError when `k` is below 2.
+    """
+    if k < 2:
+        raise ValueError(f"k {k}: at least 2 folds are needed")
+    k = min(k, len(seeds))
+    if k < 2:
+        return []
+    part_of = _stratify(seeds, [1 / k] * k, Random(seed))
+    kept = _kept_for_training(seeds, part_of, held_out=range(k))
+    divided = [
+        _divide(seeds, [part == fold and index not in kept for index, part in enumerate(part_of)]) for fold in range(k)
+    ]
+    return [(train, held_out) for train, held_out in divided if held_out]
+
+
+def _stratify(seeds: Sequence[Seed], shares: Sequence[float], random: Random) -> list[int]:
+    """The part of each seed, index for index, so that part `p` gets about `shares[p]` of the texts of every label.
+
+    The label with the fewest texts left goes first, since only it can still be missed; each of its texts goes to the
+    part that lacks the label most, then to the part that lacks texts most, then to chance.
+    """
+    labels_of = [_labels(seed) for seed in seeds]
+    texts_with = Counter(label for labels in labels_of for label in labels)
+    lacking_texts = [share * len(seeds) for share in shares]
+    lacking_label = {label: [share * count for share in shares] for label, count in texts_with.items()}
+    part_of = [-1] * len(seeds)
+    waiting = list(range(len(seeds)))
+    random.shuffle(waiting)
+    while waiting:
+        left = Counter(label for index in waiting for label in labels_of[index])
+        rarest = min(left, key=lambda label: (left[label], label), default=None)
+        chosen = [index for index in waiting if rarest is None or rarest in labels_of[index]]
+        for index in chosen:
+            wish = lacking_label[rarest] if rarest is not None else lacking_texts
+            part = max(range(len(shares)), key=lambda p: (wish[p], lacking_texts[p], random.random()))
+            part_of[index] = part
+            lacking_texts[part] -= 1
+            for label in labels_of[index]:
+                lacking_label[label][part] -= 1
+        waiting = [index for index in waiting if part_of[index] < 0]
+    return part_of
+
+
+def _kept_for_training(seeds: Sequence[Seed], part_of: Sequence[int], held_out: Sequence[int]) -> set[int]:
+    """Indices that must stay in train: for each label whose texts all lie in one held-out part, one of its texts.
+
+    The text with the most such labels first, so that few are kept.
+    """
+    parts_with: dict[str, set[int]] = {}
+    for seed, part in zip(seeds, part_of, strict=True):
+        for label in _labels(seed):
+            parts_with.setdefault(label, set()).add(part)
+    orphans = {label for label, parts in parts_with.items() if len(parts) == 1 and parts <= set(held_out)}
+    kept: set[int] = set()
+    while orphans:
+        index = max(range(len(seeds)), key=lambda index: len(orphans & _labels(seeds[index])))
+        kept.add(index)
+        orphans -= _labels(seeds[index])
+    return kept
+
+
+def _labels(seed: Seed) -> set[str]:
+    return {span.label for span in seed.spans}
+
+
+def _divide(seeds: Sequence[Seed], held_out: Sequence[bool]) -> tuple[list[Seed], list[Seed]]:
+    train = [seed for seed, out in zip(seeds, held_out, strict=True) if not out]
+    return train, [seed for seed, out in zip(seeds, held_out, strict=True) if out]

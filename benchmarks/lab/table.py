@@ -1,0 +1,116 @@
+"""Cells to a table: mean and sd over draws, mean over sets, as Markdown and as JSON. Pure functions."""
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .cell import Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """F1 of one (row, set, shots) in percent. `sd` is the sample standard deviation over draws, 0 for a single one."""
+
+    mean: float
+    sd: float
+    draws: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f} ± {self.sd:.1f}" if self.draws > 1 else f"{self.mean:.1f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row at one shot count. `mean_f1` is the mean over sets of the means over draws; None while a set lacks."""
+
+    row: str
+    shots: int
+    scores: Mapping[str, Score]
+    mean_f1: float | None
+    fit_seconds: float
+    fit_cpu_seconds: float
+    texts_per_second: float
+
+    @property
+    def key(self) -> str:
+        """As in `mean` of the JSON: `nerx alpha 0` at 5 shots is `nerx_alpha0_5`."""
+        first, *rest = self.row.split(" ")
+        return "_".join(part for part in (first, "".join(rest), str(self.shots)) if part)
+
+
+def summarise(cells: Iterable[Cell], rows: Sequence[str], sets: Sequence[str], shots: Sequence[int]) -> list[Line]:
+    """A line for each (shots, row) that has a cell, in the order of `shots` and `rows`."""
+    cells = list(cells)
+    lines = []
+    for count in shots:
+        for row in rows:
+            mine = [cell for cell in cells if cell.key.row == row and cell.key.shots == count]
+            if mine:
+                lines.append(_line(row, count, mine, sets))
+    return lines
+
+
+def _line(row: str, shots: int, cells: Sequence[Cell], sets: Sequence[str]) -> Line:
+    scores = {}
+    for name in sets:
+        if found := [cell.f1 for cell in cells if cell.key.dataset == name]:
+            scores[name] = Score(statistics.mean(found), statistics.stdev(found) if found[1:] else 0.0, len(found))
+    return Line(
+        row=row,
+        shots=shots,
+        scores=scores,
+        mean_f1=statistics.mean(score.mean for score in scores.values()) if len(scores) == len(sets) else None,
+        fit_seconds=statistics.mean(cell.fit_seconds for cell in cells),
+        fit_cpu_seconds=statistics.mean(cell.fit_cpu_seconds for cell in cells),
+        texts_per_second=sum(cell.key.texts for cell in cells) / sum(cell.extract_seconds for cell in cells),
+    )
+
+
+def markdown(lines: Sequence[Line], sets: Sequence[str]) -> str:
+    """Columns padded to equal width, so that the same text serves terminal and file."""
+    table = [["shots", "row", *sets, "mean", "fit s", "cpu s", "texts/s"]]
+    for line in lines:
+        table.append(
+            [
+                str(line.shots),
+                line.row,
+                *(str(line.scores.get(name, "-")) for name in sets),
+                "-" if line.mean_f1 is None else f"{line.mean_f1:.1f}",
+                f"{line.fit_seconds:.0f}",
+                f"{line.fit_cpu_seconds:.0f}",
+                f"{line.texts_per_second:.0f}",
+            ]
+        )
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    table.insert(1, ["-" * (width - 1) + ":" if at != 1 else "-" * width for at, width in enumerate(widths)])
+    return "".join(f"| {' | '.join(_padded(row, widths))} |\n" for row in table)
+
+
+def _padded(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """Numbers to the right, the row's name to the left."""
+    return [
+        cell.ljust(width) if at == 1 else cell.rjust(width)
+        for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
+
+
+def to_dict(lines: Sequence[Line]) -> dict[str, Any]:
+    """`mean`: F1 over all sets by `Line.key`, percent. `rows`: every line in full."""
+    return {
+        "mean": {line.key: round(line.mean_f1, 2) for line in lines if line.mean_f1 is not None},
+        "rows": [
+            {
+                "row": line.row,
+                "shots": line.shots,
+                "f1": {
+                    name: {"mean": round(score.mean, 2), "sd": round(score.sd, 2), "draws": score.draws}
+                    for name, score in line.scores.items()
+                },
+                "fit_seconds": round(line.fit_seconds, 1),
+                "fit_cpu_seconds": round(line.fit_cpu_seconds, 1),
+                "texts_per_second": round(line.texts_per_second, 1),
+            }
+            for line in lines
+        ],
+    }

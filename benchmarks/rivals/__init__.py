@@ -1,0 +1,1 @@
+"""The rows of the tables: nerx itself and what it is measured against, all behind one protocol (`contender`)."""

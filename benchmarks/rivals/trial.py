@@ -1,0 +1,57 @@
+"""One trial: a contender learns a task, is timed, and is judged by nerx's own strict metrics. One cell a row."""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from lab.cell import Cell, CellKey
+from lab.dataset import Task
+from lab.machine import commit, this_machine
+from nerx.engine.metrics import evaluate
+
+from .contender import Contender
+
+
+def cell_key(contender: Contender, row: str, task: Task) -> CellKey:
+    """Where the score of `row` on `task` is filed. Raises MissingRivalError when the row cannot be run here."""
+    return CellKey(
+        row=row,
+        dataset=task.dataset,
+        shots=task.shots,
+        draw=task.draw,
+        texts=len(task.test),
+        data=task.digest,
+        settings=contender.settings(row),
+    )
+
+
+def attempt(contender: Contender, rows: Sequence[str], task: Task, *, threads: int) -> list[Cell]:
+    """Fits once and judges each of `rows`, which must be rows of `contender`. `threads` is only written down."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    fitted = contender.fit(task)
+    fit_seconds, fit_cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
+
+    cells = []
+    for row in rows:
+        predict = fitted.predictor(row)
+        started = time.perf_counter()
+        predicted = predict(task.texts)
+        extract_seconds = time.perf_counter() - started
+        score = evaluate(task.gold, predicted, task.texts, labels=task.labels).micro
+        cells.append(
+            Cell(
+                key=cell_key(contender, row, task),
+                precision=100 * score.precision,
+                recall=100 * score.recall,
+                f1=100 * score.f1,
+                fit_seconds=fit_seconds,
+                fit_cpu_seconds=fit_cpu_seconds,
+                extract_seconds=extract_seconds,
+                threads=threads,
+                cpu=this_machine(()).cpu,
+                commit=commit(),
+                finished=datetime.now(UTC).isoformat(timespec="seconds"),
+                notes=fitted.notes(),
+            )
+        )
+    return cells

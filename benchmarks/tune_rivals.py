@@ -1,0 +1,122 @@
+"""How the rivals' settings were chosen: on development splits of sets that no table of ours uses.
+
+    python benchmarks/tune_rivals.py [--quick] [--rival spacy|minilm] [--data DIR] [--json FILE]
+
+Tries every candidate below on draw 0 of the 5-shot and 20-shot seeds of `wikigold` and `crossner_ai`, prints mean
+strict F1 and fit seconds, and writes both. The defaults of `SpacySettings` and `MiniLMSettings` follow from it.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lab.cell import Cell
+from lab.dataset import DEFAULT_DATA, load_task
+from lab.machine import this_machine, usable_cores
+from rivals.contender import Contender
+from rivals.minilm import MiniLM, MiniLMSettings
+from rivals.spacy_blank import SpacyBlank, SpacySettings
+from rivals.trial import attempt
+
+RESULTS = Path(__file__).parent / "results" / "tune_rivals.json"
+SETS = ("wikigold", "crossner_ai")
+SHOTS = (5, 20)
+TEXTS = 200
+
+CANDIDATES: dict[str, list[Contender]] = {
+    "spacy": [
+        SpacyBlank(SpacySettings(epochs=epochs, dropout=dropout))
+        for epochs, dropout in itertools.product((20, 40, 80), (0.1, 0.35))
+    ],
+    "minilm": [
+        MiniLM(MiniLMSettings(rate=rate, head_rate=head_rate, steps=steps, batch=batch))
+        for rate, head_rate, steps, batch in (
+            (5e-5, 5e-5, 150, 8),
+            (1e-4, 1e-4, 150, 8),
+            (1e-4, 1e-3, 150, 8),
+            (2e-4, 1e-3, 150, 8),
+            (4e-4, 1e-3, 150, 8),
+            (2e-4, 1e-3, 300, 4),
+        )
+    ],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rival", choices=sorted(CANDIDATES), action="append", help="default: both")
+    parser.add_argument("--quick", action="store_true", help="one set, 5 shots, the first two candidates")
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
+    parser.add_argument("--json", type=Path, help=f"default: {RESULTS.name} in results/; with --quick, none")
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    options = parser.parse_args()
+    _limit_threads(options.threads)
+
+    sets, shots, first = (SETS[:1], SHOTS[:1], 2) if options.quick else (SETS, SHOTS, None)
+    started = time.perf_counter()
+    tried = []
+    for rival in options.rival or sorted(CANDIDATES):
+        for contender in CANDIDATES[rival][:first]:
+            cells = [
+                attempt(contender, contender.rows, load_task(options.data, name, k, 0, texts=TEXTS, split="dev"),
+                        threads=options.threads)[0]
+                for name, k in itertools.product(sets, shots)
+            ]  # fmt: skip
+            tried.append(_summary(rival, contender, cells))
+            print(_line(tried[-1]), flush=True)
+
+    out = options.json or (None if options.quick else RESULTS)
+    if out:
+        _write(out, tried, time.perf_counter() - started)
+
+
+def _limit_threads(threads: int) -> None:
+    import torch
+
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    torch.set_num_threads(threads)
+
+
+def _summary(rival: str, contender: Contender, cells: list[Cell]) -> dict[str, Any]:
+    return {
+        "rival": rival,
+        "settings": dict(contender.settings(rival)),
+        "mean_f1": statistics.mean(cell.f1 for cell in cells),
+        "fit_cpu_seconds": statistics.mean(cell.fit_cpu_seconds for cell in cells),
+        "f1": {f"{cell.key.dataset}_{cell.key.shots}": cell.f1 for cell in cells},
+    }
+
+
+def _line(tried: dict[str, Any]) -> str:
+    scores = "  ".join(f"{name} {f1:.1f}" for name, f1 in tried["f1"].items())
+    settings = {key: value for key, value in tried["settings"].items() if not isinstance(value, str)}
+    fit = f"fit {tried['fit_cpu_seconds']:.0f} s"
+    return f"{tried['rival']}: mean {tried['mean_f1']:.1f}, {fit} | {scores} | {settings}"
+
+
+def _write(out: Path, tried: list[dict[str, Any]], seconds: float) -> None:
+    """Keeps what the file already says of rivals that this run did not try."""
+    kept = json.loads(out.read_text())["tried"] if out.is_file() else []
+    now = {entry["rival"] for entry in tried}
+    document = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": asdict(this_machine()),
+        "texts": TEXTS,
+        "seconds": round(seconds),
+        "tried": [entry for entry in kept if entry["rival"] not in now] + tried,
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(document, indent=1) + "\n")
+    print(f"written: {out}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""`nerx eval`: an adapter against annotated texts -> adapters.evaluate -> tables."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import console, tables
+from .options import BaseOption, Device, DeviceOption, JsonOption, QuietOption, ReportOption
+from .progress import Tick, progress
+
+if TYPE_CHECKING:
+    from ..engine.metrics import Evaluation
+
+MISTAKES = 5
+"""Label mix-ups listed below the table."""
+
+
+def evaluate(
+    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="The folder that `nerx fit` made.")],
+    test: Annotated[Path, typer.Argument(metavar="TEST.jsonl", help="Annotated texts, in the format of seeds.")],
+    report: ReportOption = None,
+    device: DeviceOption = Device.AUTO,
+    base: BaseOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure an adapter: strict F1 per label on annotated texts.
+
+    An entity counts as right when start, end and label are all right. Below
+    the table: mentions that the seeds do not hold, labels that are mixed up,
+    and how far scores can be trusted.
+
+    [bold not dim]Examples[/]
+
+      [cyan]nerx eval nerx-adapter test.jsonl[/]
+      [cyan]nerx eval nerx-adapter test.jsonl --json | jq .micro.f1[/]
+    """
+    with progress(quiet) as show:
+        show(Tick("loading"))
+        from ..adapters.reader import read_seeds
+
+        seeds = read_seeds(test, training=False)  # before torch is loaded: bad lines are reported at once
+        from ..adapters.evaluate import evaluate_adapter
+        from ..engine.extractor import Extractor
+
+        extractor = Extractor.load(adapter, device=device.value, base=base)
+        show(Tick("evaluating"))
+        evaluation = evaluate_adapter(extractor, seeds.seeds)
+    if report:
+        console.write_json(report, evaluation.to_dict())
+    if json:
+        console.print_json(evaluation.to_dict())
+    else:
+        _print(evaluation, test)
+
+
+def _print(evaluation: "Evaluation", test: Path) -> None:
+    out = console.result()
+    out.print(tables.score_table(evaluation, f"{test}: {evaluation.texts:,} texts, strict"))
+    for line in _readings(evaluation):
+        out.print(line)
+
+
+def _readings(evaluation: "Evaluation") -> list[str]:
+    lines = []
+    for name, counts in (("in", evaluation.seen), ("not in", evaluation.unseen)):
+        if gold := counts.tp + counts.fn:
+            lines.append(
+                f"mentions {name} the seeds: {counts.tp:,} of {gold:,} found ({tables.percent(counts.recall)} %)"
+            )
+    ranked = sorted(evaluation.confusion.items(), key=lambda item: (-item[1], item[0]))
+    lines += [f"mixed up: {gold} taken for {guess}, {count}x" for (gold, guess), count in ranked[:MISTAKES]]
+    if evaluation.calibration:
+        lines.append(f"scores are off by {tables.percent(evaluation.calibration_error)} points on average")
+    return lines

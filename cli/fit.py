@@ -1,0 +1,130 @@
+"""`nerx fit`: options -> adapters.fit -> a table per label."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import console, tables
+from .options import TUNING, Device, DeviceOption, JsonOption, OverwriteOption, QuietOption
+from .progress import Tick, duration, progress
+
+if TYPE_CHECKING:
+    from ..adapters.fit import FitEvent, FitResult
+
+
+_STAGES = {
+    "read": "reading",
+    "load": "loading",
+    "rehearse": "rehearsing",
+    "train": "training",
+    "evaluate": "evaluating",
+    "save": "saving",
+}
+
+
+class Budget(StrEnum):
+    QUICK = "quick"
+    NORMAL = "normal"
+    THOROUGH = "thorough"
+
+
+def fit(
+    seeds: Annotated[Path, typer.Argument(metavar="SEEDS.jsonl", help="Annotated texts, one JSON object a line.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the adapter goes.")] = Path("nerx-adapter"),
+    base: Annotated[
+        str, typer.Option(metavar="PATH_OR_HUB_ID", help="Causal LM to adapt; `embedded` is the small one inside nerx.")
+    ] = "embedded",
+    dev: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.jsonl", help="Annotated texts to measure on; without it, some seeds are held out."),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Labels with one-line descriptions, which the model reads.")
+    ] = None,
+    overwrite: OverwriteOption = False,
+    budget: Annotated[
+        Budget, typer.Option(help="The one dial: how many steps and how large an adapter.", rich_help_panel=TUNING)
+    ] = Budget.NORMAL,
+    rank: Annotated[int | None, typer.Option(metavar="N", min=1, help="LoRA rank.", rich_help_panel=TUNING)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Passes over the seeds.", rich_help_panel=TUNING)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(metavar="X", min=0, help="Peak learning rate.", rich_help_panel=TUNING)
+    ] = None,
+    contrast: Annotated[
+        float | None,
+        typer.Option(metavar="X", min=0, help="Weight of the contrastive loss; 0 is off.", rich_help_panel=TUNING),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Same seed, same machine: same adapter.", rich_help_panel=TUNING)
+    ] = 0,
+    device: DeviceOption = Device.AUTO,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Learn a domain: train an adapter from a few dozen annotated texts.
+
+    A seed is one line of JSON; offsets count Unicode characters, and `end` is
+    the first one after the entity:
+
+      {"text": "To Rome", "entities": \\[{"start": 3, "end": 7, "label": "city"}]}
+
+    [bold not dim]Examples[/]
+
+      [cyan]nerx fit seeds.jsonl[/]
+      [cyan]nerx fit seeds.jsonl --dev dev.jsonl --out adapters/freight[/]
+      [cyan]nerx fit seeds.jsonl --base ./Qwen3-0.6B --device cuda --json[/]
+    """
+    with progress(quiet) as show:
+        show(Tick("loading"))
+        from ..adapters.fit import FitConfig
+        from ..adapters.fit import fit as train
+
+        config = FitConfig(
+            seeds=seeds, out=out, base=base, dev=dev, labels=labels, seed=seed, device=device.value,
+            budget=budget.value, rank=rank, epochs=epochs, learning_rate=learning_rate, contrast=contrast,
+            overwrite=overwrite,
+        )  # fmt: skip
+        try:
+            result = train(config, lambda event: show(_tick(event)))
+        except KeyboardInterrupt:
+            console.notes().print("interrupted: no adapter was written")
+            raise typer.Exit(130) from None
+    for warning in result.warnings:
+        console.notes(quiet).print(f"warning: {warning}", soft_wrap=True)
+    if json:
+        console.print_json(_plain(result))
+    else:
+        _print(result)
+
+
+def _tick(event: "FitEvent") -> Tick:
+    losses = [("loss", event.loss), ("contrast", event.contrast), ("draft", event.draft)]
+    stats = [f"{name} {value:.3f}" for name, value in losses if value is not None]
+    if event.dev_f1 is not None:
+        stats.insert(1, f"dev F1 {tables.percent(event.dev_f1)}")
+    return Tick(_STAGES.get(event.stage, event.stage), event.step, event.steps or None, "steps", tuple(stats + [event.note] * bool(event.note)))
+
+
+def _print(result: "FitResult") -> None:
+    out = console.result()
+    if result.evaluation is None:
+        out.print("too few seeds to hold any out: not evaluated")
+    else:
+        out.print(tables.score_table(result.evaluation, f"Held out: {result.evaluation.texts:,} texts, strict"))
+    out.print(f"{result.adapter}: adapter for {len(result.labels)} labels, made in {duration(result.seconds)}")
+    out.print(f"next: nerx extract CORPUS --adapter {result.adapter}", style="dim")
+
+
+def _plain(result: "FitResult") -> dict[str, object]:
+    return {
+        "adapter": str(result.adapter),
+        "labels": list(result.labels.names),
+        "alpha": result.alpha,
+        "seconds": result.seconds,
+        "evaluation": result.evaluation.to_dict() if result.evaluation else None,
+        "warnings": list(result.warnings),
+    }

@@ -1,0 +1,42 @@
+"""Options that several commands share, written once."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+TUNING = "Fine tuning"
+RUNNING = "Running"
+
+
+class Device(StrEnum):
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+DeviceOption = Annotated[
+    Device, typer.Option(help="Where the model runs; auto takes a GPU when there is one.", rich_help_panel=RUNNING)
+]
+BaseOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH", help="Where the adapter's base is now.", show_default="as fitted", rich_help_panel=RUNNING
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", metavar="", help="Print the result as one line of JSON.", rich_help_panel=RUNNING)
+]
+QuietOption = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", metavar="", help="No progress and no notes; errors still show.", rich_help_panel=RUNNING
+    ),
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", metavar="", help="Replace what is at --out.")]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.json", help="Also write the result as JSON to this file.", rich_help_panel=RUNNING),
+]

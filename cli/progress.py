@@ -1,0 +1,131 @@
+"""How far a long work is: a live bar on a terminal, a plain line every few seconds elsewhere, nothing when quiet."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from .console import notes
+
+LINE_INTERVAL = 5.0
+"""Seconds between two plain lines of one stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One state of the work: `done` of `total` (None: not known) units, and what else is worth a look."""
+
+    stage: str
+    done: int = 0
+    total: int | None = None
+    unit: str = ""
+    stats: tuple[str, ...] = ()
+    """Such as `loss 0.31`; the least important last, since narrow terminals cut them."""
+
+
+Show = Callable[[Tick], None]
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Show]:
+    """Give a function that shows ticks on stderr, in the form that suits it."""
+    console = notes(quiet)
+    if quiet:
+        yield _ignore
+    elif console.is_terminal:
+        with _LiveBar(console) as bar:
+            yield bar.show
+    else:
+        yield _Lines(console).show
+
+
+def _ignore(tick: Tick) -> None:
+    """Quiet."""
+
+
+class _Count(ProgressColumn):
+    """`1,200/50,000`, or `1,200 rows` while the end is unknown."""
+
+    def render(self, task: Task) -> Text:
+        if not task.completed and not task.total:
+            return Text("")
+        return Text(_count(int(task.completed), None if task.total is None else int(task.total), task.fields["unit"]))
+
+
+class _LiveBar:
+    """A single line that is redrawn in place and gone at the end."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", style="bold"),
+            BarColumn(bar_width=20),
+            _Count(),
+            TextColumn("{task.fields[stats]}", style="cyan"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+        )
+        self._stage = ""
+        self._task = self._progress.add_task("", total=None, unit="", stats="")
+
+    def __enter__(self) -> "_LiveBar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, tick: Tick) -> None:
+        if tick.stage != self._stage:
+            # A new task forgets the speed of the stage before, which would spoil the time remaining.
+            self._progress.remove_task(self._task)
+            self._task = self._progress.add_task(tick.stage, total=tick.total, unit=tick.unit, stats="")
+            self._stage = tick.stage
+        self._progress.update(
+            self._task, completed=tick.done, total=tick.total, unit=tick.unit, stats="  ".join(tick.stats)
+        )
+
+
+class _Lines:
+    """For logs: the first tick of each stage, then one every `LINE_INTERVAL` seconds, and its last."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._stage = ""
+        self._stage_began = self._printed = 0.0
+
+    def show(self, tick: Tick) -> None:
+        now = self._clock()
+        if tick.stage != self._stage:
+            self._stage, self._stage_began = tick.stage, now
+        elif now - self._printed < LINE_INTERVAL and tick.done != tick.total:
+            return
+        self._printed = now
+        self._console.print(self._line(tick, now - self._stage_began), soft_wrap=True)
+
+    def _line(self, tick: Tick, seconds: float) -> str:
+        parts = [_count(tick.done, tick.total, tick.unit) if tick.done else "", *tick.stats]
+        if seconds > 1 and tick.done and tick.total and tick.done < tick.total:
+            parts.append(f"{duration(seconds * (tick.total - tick.done) / tick.done)} left")
+        return f"{tick.stage}: {'  '.join(filter(None, parts))}" if any(parts) else f"{tick.stage} ..."
+
+
+def _count(done: int, total: int | None, unit: str) -> str:
+    return f"{done:,} {unit}".rstrip() if total is None else f"{done:,}/{total:,}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: `4.2 s`, `3 min 05 s`, `2 h 07 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

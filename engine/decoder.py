@@ -1,0 +1,228 @@
+"""Batched copy-or-tag decoding with a key-value cache: the prompt pass, then rounds of draft, verify, accept.
+
+A round feeds every row's undecided draft at once and settles all its decisions; the first one that comes out
+differently is repaired and drafted anew. Slots of rejected tokens stay in the cache, masked by `order` -1, until
+they outnumber what is kept. The result is that of step-by-step decoding, `decode(..., drafts=False)`, with the same
+evidence: greedy over the legal tokens.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from .drafter import Drafter, Evidence
+from .guide import TokenSpan
+from .model import LanguageModel, Tokens
+from .prompt import Head, Source
+from .proposal import Choice, Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One source's tagged output: token ids, mentions with their scores, and the rounds it took after the prompt."""
+
+    ids: tuple[int, ...]
+    spans: tuple[tuple[TokenSpan, float], ...]
+    rounds: int
+
+
+class Decoder:
+    """Decodes sources under one prompt head, whose cache is computed once.
+
+    `alpha` weighs the drafter's evidence in the decisions; with 0 or without a drafter the model decides alone.
+    `temperature` divides the fused logits before scores are taken and changes no decision.
+    `tokens` counts what the model has read, padding left out.
+    """
+
+    def __init__(self, model: LanguageModel, head: Head, drafter: Drafter | None = None, *,
+        alpha: float = 1.0, temperature: float = 1.0) -> None:
+        self.model, self.head, self.drafter = model, head, drafter
+        self.alpha, self.temperature = alpha, temperature
+        self.rounds = 0
+        self.tokens = len(head.ids)
+        with torch.inference_mode():
+            self._head_cache = DynamicCache()
+            states = model.states(self._tokens([list(head.ids)], [range(len(head.ids))], [0]), self._head_cache)
+            self._label_states = states[:, list(head.label_ends)]
+
+    @torch.inference_mode()
+    def decode(self, sources: Sequence[Source], *, drafts: bool = True) -> list[Decoded]:
+        """Tag a batch of non-empty sources."""
+        slots, frontier, evidence = self._read_prompts(sources)
+        proposals = [
+            Proposal(source, self.head.trie, self.model.tags, one, drafts=drafts)
+            for source, one in zip(sources, evidence, strict=True)
+        ]
+        active = list(range(len(proposals)))
+        while active:
+            self._round([proposals[row] for row in active], frontier, slots)
+            going = [place for place, row in enumerate(active) if not proposals[row].is_finished]
+            if len(going) < len(active):
+                slots.keep(going)
+                frontier = frontier[going]
+                active = [active[place] for place in going]
+        return [Decoded(tuple(p.answer), tuple(p.spans()), p.rounds) for p in proposals]
+
+    @torch.inference_mode()
+    def draft(self, sources: Sequence[Source]) -> list[Decoded]:
+        """The drafter alone: one pass over the prompts and no generation. Scores are the evidence's own."""
+        _, _, evidence = self._read_prompts(sources)
+        drafted = []
+        for source, one in zip(sources, evidence, strict=True):
+            if one is None:
+                raise ValueError("this decoder has no drafter")
+            spans = [span for span in one.draft(source.borders)]
+            drafted.append(Decoded((), tuple((span, one.score(span)) for span in spans), 0))
+        return drafted
+
+    def _read_prompts(self, sources: Sequence[Source]) -> tuple["_Slots", Tensor, list[Evidence | None]]:
+        """The prompt pass: the cache, each row's last state (batch, width), each row's evidence."""
+        head, mark = len(self.head.ids), self.model.tags.output_mark
+        slots = _Slots(copy.deepcopy(self._head_cache), head, len(sources), self.model.device)
+        rows = [[*source.ids, *mark] for source in sources]
+        places = [
+            [*range(head, head + len(source)), *self.model.encoder.positions(head, len(source), ())]
+            for source in sources
+        ]
+        states = self._read(slots, rows, places, [[*source.cases, *[0] * len(mark)] for source in sources])
+        lengths = torch.tensor([len(source) for source in sources], device=self.model.device)
+        ends = lengths + len(mark) - 1
+        frontier = states[torch.arange(len(rows), device=self.model.device), ends]
+        if self.drafter is None:
+            return slots, frontier, [None] * len(sources)
+        text = states[:, : int(lengths.max()) + 1].clone()
+        text[torch.arange(len(rows), device=self.model.device), lengths] = frontier
+        labels = self._label_states.expand(len(rows), -1, -1)
+        known = torch.ones(labels.shape[:2], dtype=torch.bool, device=self.model.device)
+        scores = self.drafter(text, lengths, labels, known).float().cpu().numpy()
+        return slots, frontier, [Evidence.of(row[: len(source)]) for row, source in zip(scores, sources, strict=True)]
+
+    def _round(self, proposals: Sequence[Proposal], frontier: Tensor, slots: "_Slots") -> None:
+        """Feed what is drafted, settle all decisions in one transfer, mask what does not stand."""
+        head, mark = len(self.head.ids), len(self.model.tags.output_mark)
+        feeds = [proposal.feed for proposal in proposals]
+        states = frontier[:, None]
+        if any(feeds):
+            places, cases = [], []
+            for proposal, feed in zip(proposals, feeds, strict=True):
+                span = slice(proposal.read, proposal.read + len(feed))
+                positions = self.model.encoder.positions(head, len(proposal.source), proposal.copied[: span.stop])
+                places.append(positions[mark + span.start :])
+                cases.append(proposal.cases(span.start, span.stop))
+            states = torch.cat([states, self._read(slots, feeds, places, cases)], dim=1)
+        self.rounds += len(proposals)
+        outcomes = self._settle(states, [proposal.choices for proposal in proposals])
+        standing = [
+            proposal.settle(chosen, scores) for proposal, (chosen, scores) in zip(proposals, outcomes, strict=True)
+        ]
+        if any(feeds):
+            slots.reject(standing, [len(feed) for feed in feeds])
+
+    def _read(
+        self, slots: "_Slots", rows: Sequence[list[int]], places: Sequence[list[int]], cases: Sequence[list[int]]
+    ) -> Tensor:
+        tokens = self._tokens(rows, places, slots.lengths, cases)
+        slots.extend(tokens.order)
+        self.tokens += sum(map(len, rows))
+        return self.model.states(tokens, slots.cache, slots.order)
+
+    def _tokens(
+        self,
+        rows: Sequence[list[int]],
+        places: Sequence[Sequence[int]],
+        begin: Sequence[int],
+        cases: Sequence[list[int]] | None = None,
+    ) -> Tokens:
+        """Pad to a batch; row i's order counts on from `begin[i]`."""
+        order = [list(range(first, first + len(row))) for first, row in zip(begin, rows, strict=True)]
+        last = self.model.max_positions - 1
+        clamped = [[min(place, last) for place in row] for row in places]
+        kinds = cases or [[0] * len(row) for row in rows]
+        return Tokens(*(_pad(part, fill, self.model.device) for part, fill in
+                        ((rows, 0), (clamped, 0), (kinds, 0), (order, -1))))
+
+    def _settle(
+        self, states: Tensor, choices: Sequence[Sequence[Choice]]
+    ) -> list[tuple[list[int], list[float]]]:
+        """For every row the chosen index and its log-probability at each of its choices, by fused logits.
+
+        states: (batch, 1 + fed, width), the frontier first.
+        """
+        flat = [(row, choice) for row, of_row in enumerate(choices) for choice in of_row]
+        found: list[tuple[int, float]] = [(0, 0.0)] * len(flat)
+        for group in (
+            [i for i, (_, choice) in enumerate(flat) if len(choice.allowed) == 2],
+            [i for i, (_, choice) in enumerate(flat) if len(choice.allowed) > 2],
+        ):
+            if not group:
+                continue
+            members = [flat[i] for i in group]
+            candidates = _pad([choice.allowed for _, choice in members], -1, self.model.device)
+            bias = _pad([choice.bias for _, choice in members], 0.0, self.model.device)
+            where = torch.tensor([(row, choice.after) for row, choice in members], device=self.model.device)
+            logits = self.model.score(states[where[:, 0], where[:, 1]], candidates).float() + self.alpha * bias
+            best, index = (logits / self.temperature).log_softmax(dim=1).max(dim=1)
+            for i, chosen, score in zip(group, index.tolist(), best.tolist(), strict=True):
+                found[i] = chosen, score
+        outcomes: list[tuple[list[int], list[float]]] = []
+        done = 0
+        for of_row in choices:
+            mine = found[done : done + len(of_row)]
+            outcomes.append(([index for index, _ in mine], [score for _, score in mine]))
+            done += len(of_row)
+        return outcomes
+
+
+class _Slots:
+    """The cache's slots and which token, if any, each one holds. `order` is (batch, slots), -1 for nothing."""
+
+    def __init__(self, head_cache: Any, head: int, rows: int, device: torch.device) -> None:
+        self.cache = head_cache
+        self.cache.batch_repeat_interleave(rows)
+        self.order = torch.arange(head, device=device).repeat(rows, 1)
+        self.lengths = [head] * rows
+        """Standing tokens of each row."""
+
+    def extend(self, order: Tensor) -> None:
+        """New slots, one for each column of `order`, that the next forward pass fills."""
+        self.order = torch.cat([self.order, order], dim=1)
+        self.lengths = [int(last) + 1 for last in self.order.amax(dim=1)]
+
+    def reject(self, standing: Sequence[int], fed: Sequence[int]) -> None:
+        """Of the tokens just `fed`, only the first `standing` of each row stay visible."""
+        self.lengths = [
+            length - given + stands for length, given, stands in zip(self.lengths, fed, standing, strict=True)
+        ]
+        limit = torch.tensor(self.lengths, device=self.order.device)[:, None]
+        self.order = self.order.masked_fill(self.order >= limit, -1)
+        if self.order.shape[1] > 2 * max(self.lengths):
+            self._compact()
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop finished rows."""
+        if not rows:
+            return
+        index = torch.tensor(rows, device=self.order.device)
+        self.cache.batch_select_indices(index)
+        self.order = self.order[index]
+        self.lengths = [self.lengths[row] for row in rows]
+
+    def _compact(self) -> None:
+        """Move standing tokens to the front of each row and cut off the rest."""
+        width = max(self.lengths)
+        place = (self.order < 0).int().argsort(dim=1, stable=True)[:, :width]
+        self.order = self.order.gather(1, place)
+        for layer in self.cache.layers:
+            index = place[:, None, :, None]
+            layer.keys = layer.keys.gather(2, index.expand(-1, layer.keys.shape[1], -1, layer.keys.shape[3]))
+            layer.values = layer.values.gather(2, index.expand(-1, layer.values.shape[1], -1, layer.values.shape[3]))
+
+
+def _pad(rows: Sequence[Sequence[Any]], fill: Any, device: torch.device) -> Tensor:
+    width = max(map(len, rows))
+    return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows], device=device)

@@ -1,0 +1,61 @@
+"""The one exception tree. Everything a user can cause is a :class:`NerxError`; the message says what, where,
+what was seen and what to do, and `exit_code` is what the command line ends with.
+
+    NerxError                    1   a fault of ours
+    |-- InputError               2   bad usage or bad input; nothing was written
+    |   |-- SeedError                seeds or label files; lists every bad line
+    |   |-- CorpusError              files to extract from
+    |   |-- AdapterError             an adapter folder or its base
+    |   `-- OutputError              the place to write to
+    |-- TooManyFailuresError     3   finished, but more rows failed than allowed
+    `-- OutputLockedError       75   another run holds the output
+"""
+
+from collections.abc import Sequence
+
+
+class NerxError(Exception):
+    """Root of the tree; caught once, at the command line's edge."""
+
+    exit_code = 1
+
+
+class InputError(NerxError):
+    """Bad usage or bad input. Raised before anything is written."""
+
+    exit_code = 2
+
+
+class SeedError(InputError):
+    """One or more bad lines in a seed or label file.
+
+    `problems` holds one `file:line: what was seen; what to do` string a bad line, in file order.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class CorpusError(InputError):
+    """A corpus path that is missing, unreadable, or lacks the text column."""
+
+
+class AdapterError(InputError):
+    """An adapter folder that is missing, damaged, or made for another base."""
+
+
+class OutputError(InputError):
+    """An output path that exists already or cannot be written."""
+
+
+class TooManyFailuresError(NerxError):
+    """The run finished, but more rows failed than `--max-failures` allows."""
+
+    exit_code = 3
+
+
+class OutputLockedError(NerxError):
+    """Another run holds the output; try later."""
+
+    exit_code = 75

@@ -1,0 +1,145 @@
+"""Paths, folders and globs -> the input files, in a fixed order.
+
+Deliberately knows nothing of columns. Every byte nerx reads of an input goes through :meth:`InputFile.open` or
+`InputFile.filesystem`, so that an object store is another pyarrow filesystem and not another code path.
+"""
+
+import glob
+import gzip
+import io
+import os
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, cast
+
+from pyarrow import fs
+
+from .errors import CorpusError
+
+Format = Literal["parquet", "jsonl", "csv", "text"]
+
+SUFFIXES: dict[str, Format] = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "text",
+}
+"""What is looked for in folders and globs; all but Parquet may end in `.gz` as well."""
+
+OUTPUT_SUFFIX = ".nerx.parquet"
+"""What nerx writes by default; left out of folders and globs, so that a second run does not read the first's output."""
+
+READ_ERRORS = (OSError, EOFError, zlib.error)
+"""What :meth:`InputFile.open` and reading from it may raise: a disk's and a damaged archive's errors."""
+
+READ_BYTES = 1 << 20
+"""Size of one read; measured no faster above."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One file as it was when it was listed: `path` as the user wrote or would write it, `size` in bytes."""
+
+    path: str
+    format: Format
+    size: int
+    mtime_ns: int
+
+    @property
+    def filesystem(self) -> fs.FileSystem:
+        return fs.LocalFileSystem()
+
+    def open(self) -> BinaryIO:
+        """The content as seekable bytes, decompressed when the name ends in `.gz`. Raises READ_ERRORS."""
+        stream = cast(BinaryIO, io.BufferedReader(self.filesystem.open_input_file(self.path), READ_BYTES))
+        return cast(BinaryIO, gzip.open(stream)) if self.path.endswith(".gz") else stream
+
+    def require_unchanged(self) -> None:
+        """Raises CorpusError when the file is no longer the one that was listed."""
+        try:
+            now = Path(self.path).stat()
+        except OSError as error:
+            raise CorpusError(f"{self.path}: went away during the run ({error.strerror})") from error
+        if (now.st_size, now.st_mtime_ns) != (self.size, self.mtime_ns):
+            raise CorpusError(
+                f"{self.path}: changed during the run ({self.size:,} bytes when it began, {now.st_size:,} now)"
+            )
+
+
+def list_files(paths: Sequence[str | Path]) -> tuple[InputFile, ...]:
+    """Expand `paths` in their order; a folder (recursive) or glob becomes its files sorted by path.
+
+    A folder gives the files with a known suffix; names that begin with `.` or `_` and `*.nerx.parquet` are left out.
+    A path that is named outright may also be a `.json` file of one object a line.
+    Raises CorpusError for a path that does not exist or yields nothing, an unknown suffix, and a file given twice.
+    """
+    if not paths:
+        raise CorpusError("no input given: name at least one file, folder or glob")
+    found = [_input_file(file) for path in paths for file in _expand(os.fspath(path))]
+    origins: dict[str, str] = {}
+    for file in found:
+        first = origins.setdefault(os.path.realpath(file.path), file.path)
+        if first is not file.path:
+            raise CorpusError(f"{file.path}: given twice (also as {first}); its rows would come out twice")
+    return tuple(found)
+
+
+def format_of(path: Path) -> Format | None:
+    """The format that the suffix tells, None when it tells none."""
+    *_, last = suffixes = [suffix.lower() for suffix in path.suffixes[-2:]] or [""]
+    if last != ".gz":
+        return SUFFIXES.get(last)
+    known = SUFFIXES.get(suffixes[0])
+    return None if known == "parquet" else known
+
+
+def _input_file(path: Path) -> InputFile:
+    known: Format | None = "jsonl" if path.name.lower().endswith((".json", ".json.gz")) else format_of(path)
+    if known is None:
+        raise CorpusError(f"{path}: unknown kind of file; nerx reads {', '.join(SUFFIXES)} (all but Parquet also .gz)")
+    try:
+        state = path.stat()
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read ({error.strerror})") from error
+    return InputFile(str(path), known, state.st_size, state.st_mtime_ns)
+
+
+def _expand(name: str) -> list[Path]:
+    if re.match(r"[a-z][a-z0-9+.-]+://", name, re.IGNORECASE):
+        raise CorpusError(f"{name}: object stores are not supported yet; copy the files here or mount the bucket")
+    path = Path(name)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return _known_files(path) or _refuse(f"{name}: no file with a known suffix in this folder")
+    if glob.has_magic(name):
+        matches = sorted(map(Path, glob.glob(name, recursive=True)))  # noqa: PTH207 (Path.glob takes no absolute one)
+        # `**` lists a folder and then its content: the folder's own files come up again.
+        files = dict.fromkeys(file for match in matches for file in _known_files(match))
+        seen = "no file with a known suffix" if matches else "nothing"
+        return list(files) or _refuse(f"{name}: the pattern matches {seen}")
+    raise CorpusError(f"{name}: {'neither a file nor a folder' if path.exists() else 'no such file or folder'}")
+
+
+def _refuse(what: str) -> list[Path]:
+    raise CorpusError(f"{what} ({', '.join(SUFFIXES)})")
+
+
+def _known_files(path: Path) -> list[Path]:
+    """`path` itself or, for a folder, everything below it, sorted; only what nerx knows and did not write."""
+    files = sorted(_walk(path)) if path.is_dir() else [path]
+    return [file for file in files if format_of(file) and not file.name.endswith(OUTPUT_SUFFIX)]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        yield from (Path(parent, name) for name in names if not name.startswith((".", "_")))

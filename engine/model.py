@@ -1,0 +1,266 @@
+"""The causal LM: loading, one forward pass with explicit masks, and the scores of legal tokens.
+
+Works on any Hugging Face causal LM that takes position ids, without model-specific code. Attention masks are always
+given explicitly, computed from the order of the tokens and not from cache slots: a rejected draft stays in its slot,
+masked, and sliding windows (Mistral, Gemma 2 and 3) count real tokens. So drafting is exact for them too.
+"""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from .allocator import keep_freed_memory
+from .card import AdapterCard, base_digest
+from .drafter import Drafter
+from .errors import AdapterError
+from .prompt import PromptEncoder
+from .tags import TagFormat, tag_format
+
+EMBEDDED = Path(__file__).parent / "embedded"
+"""The base that ships with nerx."""
+
+CASE_TYPES = 4
+"""A base whose config says `nerx_case` reads the case of words as this many token types."""
+
+
+DEFAULT_TEXT_LIMIT = 256
+"""Source tokens a chunk may have where the base's config does not say `nerx_text_limit`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A padded batch of new tokens.
+
+    ids, positions, cases: (batch, new). `order` (batch, new) is each token's place in its row's sequence, -1 for padding.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    cases: Tensor
+    order: Tensor
+
+
+class LanguageModel:
+    """A loaded base, with or without its adapter merged in. Owns the network and its tokenizer."""
+
+    def __init__(self, network: Any, tokenizer: Any, name: str, digest: str = "") -> None:
+        self.network = network
+        self.digest = digest
+        self.tokenizer = tokenizer
+        self.name = name
+        config = network.config.get_text_config()
+        self.width: int = config.hidden_size
+        self.max_positions: int = getattr(config, "max_position_embeddings", 1 << 20)
+        self.text_limit: int = getattr(config, "nerx_text_limit", DEFAULT_TEXT_LIMIT)
+        self.reads_case: bool = getattr(config, "nerx_case", False)
+        self.tags: TagFormat = tag_format(tokenizer, aligned=getattr(config, "nerx_aligned", False))
+        self.encoder = PromptEncoder(tokenizer, self.tags)
+        self._windows = _attention_windows(config)
+        self._head = _OutputHead(network)
+        if "position_ids" not in inspect.signature(_trunk(network).forward).parameters:
+            raise AdapterError(f"base {name} takes no position ids (a {type(network).__name__}): use another base")
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def states(self, tokens: Tokens, cache: Any = None, order: Tensor | None = None) -> Tensor:
+        """Last hidden states (batch, new, width) of the new tokens.
+
+        `cache` is a transformers Cache that grows by the new slots; `order` (batch, slots) then gives the order of
+        all its slots, the new ones last, with -1 for slots that nothing may see.
+        """
+        extra = {"token_type_ids": tokens.cases} if self.reads_case else {}
+        output = _trunk(self.network)(
+            input_ids=tokens.ids,
+            position_ids=tokens.positions,
+            attention_mask=self._mask(tokens.order, tokens.order if order is None else order),
+            past_key_values=cache,
+            use_cache=cache is not None,
+            **extra,
+        )
+        states: Tensor = output.last_hidden_state
+        return states
+
+    def score(self, states: Tensor, candidates: Tensor) -> Tensor:
+        """Logits (n, choices) of `candidates` (n, choices), token ids or -1 for padding, after `states` (n, width)."""
+        return self._head(states, candidates.clamp(min=0)).masked_fill(candidates < 0, float("-inf"))
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Logits (n, vocabulary) after `states` (n, width)."""
+        return self._head.full(states)
+
+    def _mask(self, query: Tensor, key: Tensor) -> Any:
+        masks = {kind: visible(query, key, window) for kind, window in self._windows.items()}
+        return masks if len(masks) > 1 else next(iter(masks.values()))
+
+
+def visible(query: Tensor, key: Tensor, window: int | None) -> Tensor:
+    """Boolean mask (batch, 1, new, slots): causal by `order`, within `window` tokens, never a slot of order -1.
+
+    Padding queries see slot 0 of their row, since softmax over nothing is not a number.
+    """
+    distance = query[:, :, None] - key[:, None, :]
+    mask = (distance >= 0) & (key >= 0)[:, None, :]
+    if window is not None:
+        mask &= distance < window
+    mask[..., 0] |= query < 0
+    return mask[:, None]
+
+
+def base_folder(base: str | Path) -> Path:
+    """Where a base lies; for a hub id, the path that it is not."""
+    return EMBEDDED if str(base) == "embedded" else Path(base)
+
+
+def load_base(base: str | Path = "embedded", *, device: str = "auto", trust_remote_code: bool = False) -> LanguageModel:
+    """Load a base by folder or hub id; `embedded` is the one that ships. Float32 on CPU, bfloat16 on GPU.
+
+    Raises AdapterError when there is no such causal LM, or none that nerx can drive.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    place = base_folder(base)
+    target = pick_device(device)
+    dtype = torch.float32 if target.type == "cpu" else torch.bfloat16
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(place), trust_remote_code=trust_remote_code)
+        network = AutoModelForCausalLM.from_pretrained(
+            str(place), dtype=dtype, trust_remote_code=trust_remote_code, use_safetensors=True, attn_implementation="sdpa"
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise AdapterError(f"cannot load base {base}: {reason}; give a folder or hub id of a causal LM") from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise AdapterError(f"base {base} has no fast tokenizer, which exact offsets need: use another base")
+    network.eval().to(target)
+    if target.type == "cpu":
+        keep_freed_memory()
+    digest = base_digest(place) if place.is_dir() else str(getattr(network.config, "_commit_hash", ""))
+    return LanguageModel(network, tokenizer, str(base), digest)
+
+
+def load_drafter(folder: Path, width: int) -> Drafter | None:
+    """The drafter beside a checkpoint or an adapter, if there is one."""
+    path = folder / "drafter.safetensors"
+    if not path.is_file():
+        return None
+    drafter = Drafter(width)
+    drafter.load_state_dict({name: weight.float() for name, weight in load_file(path).items()})
+    return drafter.eval()
+
+
+def load_adapted(
+    card: AdapterCard, adapter: Path, *, base: str | None = None, device: str = "auto"
+) -> tuple[LanguageModel, Drafter | None]:
+    """The card's base with the adapter merged into its weights, and the adapter's drafter."""
+    from peft import PeftModel
+
+    model = load_base(base or card.base, device=device)
+    card.check_base(model.digest)
+    try:
+        adapted = PeftModel.from_pretrained(model.network, str(adapter))
+        network = adapted.merge_and_unload()
+        drafter = load_drafter(adapter, model.width)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise AdapterError(f"cannot load adapter {adapter}: {reason}; fit it again") from error
+    if drafter is not None:
+        drafter.to(model.device, dtype=next(network.parameters()).dtype)
+    return LanguageModel(network.eval(), model.tokenizer, model.name, model.digest), drafter
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed, on whatever device. Frees what the device's allocator holds back if so."""
+    failed = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    if failed and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return failed
+
+
+def pick_device(device: str) -> torch.device:
+    """`auto` is CUDA, then Apple's MPS, then CPU. Raises AdapterError for a device that is not there."""
+    if device != "auto":
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise AdapterError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _trunk(network: Any) -> Any:
+    """The network without its output head, below PEFT's wrapping if there is any."""
+    network = network.get_base_model() if hasattr(network, "get_base_model") else network
+    return network.base_model
+
+
+def _attention_windows(config: Any) -> dict[str, int | None]:
+    """Kinds of attention layers and the tokens each may look back, as the config says."""
+    window = getattr(config, "sliding_window", None)
+    kinds: Sequence[str] | None = getattr(config, "layer_types", None)
+    if kinds is None:
+        return {"full_attention": window}
+    unknown = set(kinds) - {"full_attention", "sliding_attention"}
+    if unknown:
+        raise AdapterError(f"base has layers of kind {', '.join(sorted(unknown))}, which nerx cannot mask: use another")
+    return {kind: window if kind == "sliding_attention" else None for kind in sorted(set(kinds))}
+
+
+class _OutputHead:
+    """Scores a few vocabulary entries without computing all of them.
+
+    With a vocabulary of 30,000 and a width of 384 the full head costs as much as all layers together. What stands
+    before it differs by family (BERT transforms, Gemma caps, Cohere scales), so the short way is checked once against
+    the network's own logits, and where it does not agree the full head is used.
+    """
+
+    def __init__(self, network: Any) -> None:
+        bare = network.get_base_model() if hasattr(network, "get_base_model") else network
+        config = bare.config.get_text_config()
+        self._network = bare
+        self._scale = float(getattr(config, "logit_scale", None) or 1.0) / float(
+            getattr(config, "logits_scaling", None) or 1.0
+        )
+        self._cap: float | None = getattr(config, "final_logit_softcapping", None)
+        self._is_short = self._agrees()
+
+    def __call__(self, states: Tensor, candidates: Tensor) -> Tensor:
+        return self._short(states, candidates) if self._is_short else self.full(states).gather(1, candidates)
+
+    def _short(self, states: Tensor, candidates: Tensor) -> Tensor:
+        output: nn.Linear = self._network.get_output_embeddings()
+        logits = torch.einsum("nw,ncw->nc", self._transform(states), output.weight[candidates])
+        if output.bias is not None:
+            logits = logits + output.bias[candidates]
+        logits = logits * self._scale
+        return self._cap * torch.tanh(logits / self._cap) if self._cap else logits
+
+    def _transform(self, states: Tensor) -> Tensor:
+        predictions = getattr(getattr(self._network, "cls", None), "predictions", None)
+        transformed: Tensor = predictions.transform(states) if predictions is not None else states
+        return transformed
+
+    def full(self, states: Tensor) -> Tensor:
+        head = getattr(self._network, "cls", None) or self._network.get_output_embeddings()
+        logits: Tensor = head(states)
+        return logits
+
+    @torch.no_grad()
+    def _agrees(self) -> bool:
+        ids = torch.arange(8, device=next(self._network.parameters()).device)[None] + 3
+        was_training = self._network.training
+        self._network.eval()
+        full = self._network(input_ids=ids, use_cache=False).logits[0].float()
+        states = self._network.base_model(input_ids=ids, use_cache=False).last_hidden_state[0]
+        self._network.train(was_training)
+        short = self._short(states, ids.expand(8, 8)).float()
+        return torch.allclose(short, full[:, ids[0]], rtol=1e-2, atol=1e-2 * float(full.abs().max()) + 1e-4)

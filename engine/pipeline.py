@@ -1,0 +1,235 @@
+"""A whole run: corpus -> extractor -> sink, shard by shard; and the same without the sink, to know what it would take.
+
+Deliberately knows neither file formats nor models. The extractor is whatever satisfies :class:`TextExtractor`.
+"""
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from .corpus import Corpus
+from .entity import settle
+from .output import check_output
+from .sink import Sink
+from .span import Extraction
+from .tally import Tally
+
+OFFSET_UNIT = "unicode code points"
+
+SAMPLE_TEXTS = 32
+"""Timed by a dry run; drawn evenly from the whole corpus, so that its long texts are among them."""
+
+SAMPLE_CHARACTERS = 4000
+"""As much of a sampled text is timed; longer ones are worked on in chunks, at a cost that grows with their length."""
+
+
+class TextExtractor(Protocol):
+    """What a run asks of a model."""
+
+    @property
+    def digest(self) -> str:
+        """Hex digest of all that decides its output."""
+
+    @property
+    def tokens(self) -> int:
+        """Model tokens read so far; only grows."""
+
+    def extract(self, texts: Sequence[str | None]) -> list[Extraction]:
+        """One extraction a text, in order; a text that cannot be processed is an extraction with an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Counts so far, of the parts finished by earlier runs too. `seconds` is time spent working on them."""
+
+    rows: int
+    total_rows: int
+    entities: int
+    failures: int
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What the output holds and what it took, over all runs that made it. See `Tally` for the counts.
+
+    `characters_in == characters_read` proves that no text was cut; a row for which it does not hold has failed.
+    """
+
+    rows: int
+    texts: int
+    entities: int
+    entities_per_label: Mapping[str, int]
+    failures: int
+    characters_in: int
+    characters_read: int
+    tokens: int
+    seconds: float
+    shards: int
+    resumed_rows: int
+    """Rows that were finished before this run began."""
+    out: str
+    interrupted: bool
+    """`stop` ended the run: the output is not there yet, what is finished is kept, a rerun goes on."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a run would read. `tokens` and `seconds` are estimates from a sample, None without an extractor."""
+
+    rows: int
+    texts: int
+    characters: int
+    shards: int
+    tokens: int | None = None
+    seconds: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def never() -> bool:
+    return False
+
+
+def open_sink(
+    out: Path,
+    corpus: Corpus,
+    extractor: TextExtractor,
+    *,
+    options: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+) -> Sink:
+    """The sink for a run of `extractor` over `corpus`, with the fingerprint and metadata that belong to it.
+
+    `options` are the choices that change the output; `provenance` holds further facts to compare and to store, such as
+    `version`, `base` and `base_digest`. Raises OutputError when `out` exists, is an input, or is no place to write.
+    """
+    check_output(out, overwrite=overwrite, inputs=[file.path for file in corpus.files])
+    cuts = [(shard.source, shard.cut.first_row, shard.rows) for shard in corpus.shards()]
+    fingerprint = {
+        "adapter": extractor.digest,
+        "options": dict(options or {}),
+        "text column": corpus.text_column,
+        "rows": corpus.rows,
+        "input": corpus.identity,
+        "cuts into shards": hashlib.blake2b(json.dumps(cuts).encode(), digest_size=16).hexdigest(),
+        **(provenance or {}),
+    }
+    metadata = {
+        "adapter": extractor.digest,
+        "options": json.dumps(dict(options or {}), ensure_ascii=False, sort_keys=True),
+        "text_column": corpus.text_column,
+        "offset_unit": OFFSET_UNIT,
+        **(provenance or {}),
+    }
+    return Sink(
+        out,
+        corpus.schema,
+        corpus.text_column,
+        fingerprint=fingerprint,
+        metadata={f"nerx.{key}": value for key, value in metadata.items()},
+        overwrite=overwrite,
+    )
+
+
+def run(
+    corpus: Corpus,
+    extractor: TextExtractor,
+    sink: Sink,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] = never,
+) -> RunSummary:
+    """Extract from every row that is not done and publish the output; when `stop` says so, keep what is finished.
+
+    `stop` is asked before every batch. Raises CorpusError when an input changes or turns out damaged, OutputError,
+    OutputLockedError; finished parts are kept and a rerun goes on from them.
+    """
+    shards = corpus.shards()
+    stopped = False
+    with sink:
+        done = before = sink.tally()
+        clock, tokens = time.perf_counter(), extractor.tokens
+        for shard in sink.pending(shards):
+            with sink.writer(shard) as writer:
+                for batch in corpus.batches(shard):
+                    if stopped := stop():
+                        break
+                    texts = corpus.texts(batch)
+                    extractions = settle(corpus.text_array(batch), texts, extractor.extract(texts))
+                    now, read = time.perf_counter(), extractor.tokens
+                    done += writer.add(batch, extractions, tokens=read - tokens, seconds=now - clock)
+                    clock, tokens = now, read
+                    if progress is not None:
+                        progress(_progress(done, corpus.rows))
+            if stopped:
+                break
+        else:
+            sink.finish(shards)
+    return RunSummary(
+        rows=done.rows,
+        texts=done.texts,
+        entities=done.entities,
+        entities_per_label=done.entities_per_label,
+        failures=done.failures,
+        characters_in=done.characters_in,
+        characters_read=done.characters_read,
+        tokens=done.tokens,
+        seconds=done.seconds,
+        shards=len(shards),
+        resumed_rows=before.rows,
+        out=str(sink.out),
+        interrupted=stopped,
+    )
+
+
+def dry_run(corpus: Corpus, extractor: TextExtractor | None = None, *, sample_texts: int = SAMPLE_TEXTS) -> DryRun:
+    """Count what is there; with an extractor, time it on a sample and scale by characters. Writes nothing."""
+    draw = random.Random(0)
+    sample: list[str] = []
+    rows = texts = characters = 0
+    corpus = corpus.only_texts()
+    for shard in corpus.shards():
+        for batch in corpus.batches(shard):
+            rows += batch.num_rows
+            for text in corpus.texts(batch):
+                if text is None:
+                    continue
+                # Reservoir sampling: every text has the same chance, in one pass.
+                if len(sample) < sample_texts:
+                    sample.append(text[:SAMPLE_CHARACTERS])
+                elif (place := draw.randrange(texts + 1)) < sample_texts:
+                    sample[place] = text[:SAMPLE_CHARACTERS]
+                texts, characters = texts + 1, characters + len(text)
+    counted = DryRun(rows, texts, characters, len(corpus.shards()))
+    if extractor is None or not sample:
+        return counted
+    return _estimate(counted, extractor, sample)
+
+
+def _estimate(counted: DryRun, extractor: TextExtractor, sample: Sequence[str]) -> DryRun:
+    extractor.extract(sample[:1])  # the first call also prepares the model
+    tokens, clock = extractor.tokens, time.perf_counter()
+    extractor.extract(sample)
+    seconds, tokens = time.perf_counter() - clock, extractor.tokens - tokens
+    share = counted.characters / max(sum(map(len, sample)), 1)
+    return DryRun(
+        counted.rows, counted.texts, counted.characters, counted.shards, round(tokens * share), seconds * share
+    )
+
+
+def _progress(done: Tally, total_rows: int) -> Progress:
+    return Progress(done.rows, total_rows, done.entities, done.failures, done.tokens, done.seconds)

@@ -1,0 +1,178 @@
+"""Where the rows go: one Parquet file or a folder of parts, published whole or not at all, by one run at a time.
+
+Rows are collected shard by shard in a `Staging` folder beside the output. When all are there they are assembled and
+renamed to the output's name; until then that name does not exist, or is the previous output.
+Deliberately knows nothing of models; what it is given as metadata and fingerprint it stores and compares.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from .corpus import Shard
+from .errors import NerxError, OutputError, OutputLockedError
+from .output import check_output, has_content, is_single, output_schema, output_tally, staging_folder
+from .staging import Fingerprint, Piece, Staging, digest_of, sync
+from .tally import Tally
+from .writer import CHECKPOINT_SECONDS, ShardWriter, reporting
+
+RUN_KEY = "nerx.run"
+
+
+class Sink:
+    """The output of one run. Use as a context manager: inside, the output is locked and its staging folder is open.
+
+    `fingerprint` (JSON values) is what must be equal for a run to go on where another stopped. `metadata` goes into
+    the Parquet files. Raises OutputError, and OutputLockedError on entry while another run holds the output.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        schema: pa.Schema,
+        text_column: str,
+        *,
+        fingerprint: Fingerprint,
+        metadata: Mapping[str, str] | None = None,
+        overwrite: bool = False,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    ) -> None:
+        check_output(out, overwrite=overwrite)
+        self.out = out
+        self._text_index = schema.get_field_index(text_column)
+        self._fingerprint = fingerprint
+        self._overwrite = overwrite
+        self._checkpoint_seconds = checkpoint_seconds
+        metadata = {**(metadata or {}), RUN_KEY: digest_of(fingerprint)}
+        self._staging = Staging(staging_folder(out), output_schema(schema, metadata))
+        self._lock = FileLock(out.with_name(f".{out.name}.nerx-lock"), timeout=0)
+
+    def __enter__(self) -> "Sink":
+        with self._reporting():
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire()
+            except Timeout:
+                raise OutputLockedError(f"{self.out}: another run is writing it; try again when it is done") from None
+            try:
+                self._open_staging()
+            except BaseException:
+                self._unlock()
+                raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._unlock()
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the output that is there is this run's own: a run killed between publishing and tidying up."""
+        part = self.out if is_single(self.out) else next(iter(sorted(self.out.glob("part-*.parquet"))), None)
+        if part is None or not part.is_file() or not self._staging.folder.exists():
+            return False
+        try:
+            metadata = pq.read_metadata(part).metadata or {}
+        except (pa.ArrowException, OSError):
+            return False
+        return bool(metadata.get(RUN_KEY.encode()) == digest_of(self._fingerprint).encode())
+
+    def tally(self) -> Tally:
+        """The counts of all that is finished, by this process and those before it."""
+        if self.is_published:
+            return output_tally(self.out)
+        pieces = [piece for shard in self._staging.pieces().values() for piece in shard]
+        return sum((piece.tally for piece in pieces), Tally())
+
+    def pending(self, shards: Sequence[Shard]) -> Iterator[Shard]:
+        """The shards that are not finished, in order; `skip` tells how far one is."""
+        if self.is_published:
+            return
+        pieces = self._staging.pieces()
+        for shard in shards:
+            done = sum(piece.rows for piece in pieces.get(shard.index, []))
+            if done < shard.rows:
+                yield replace(shard, skip=done)
+
+    def writer(self, shard: Shard) -> "ShardWriter":
+        """To add the rows of `shard` that are not done, in order, within a `with` block."""
+        return ShardWriter(self._staging, shard, self._text_index, self._checkpoint_seconds)
+
+    def finish(self, shards: Sequence[Shard]) -> None:
+        """Publish the output and remove the staging folder. Raises NerxError unless every row of `shards` is there."""
+        with self._reporting():
+            # Asked again: hours have passed since the run began.
+            if not self._require_free():
+                pieces = self._staging.pieces()
+                for shard in shards:
+                    done = sum(piece.rows for piece in pieces.get(shard.index, []))
+                    if done != shard.rows:
+                        raise NerxError(f"{self.out}: shard {shard.index} has {done:,} of its {shard.rows:,} rows")
+                parts = [pieces[shard.index] for shard in shards]
+                self._publish_file(parts) if is_single(self.out) else self._publish_folder(parts)
+            shutil.rmtree(self._old, ignore_errors=True)
+            self._staging.remove()
+
+    @property
+    def _old(self) -> Path:
+        return self.out.with_name(f".{self.out.name}.nerx-old")
+
+    def _publish_file(self, parts: Sequence[Sequence[Piece]]) -> None:
+        whole = self._staging.folder / "whole.parquet"
+        self._staging.merge(whole, [piece for part in parts for piece in part])
+        whole.replace(self.out)
+        sync(self.out.parent)
+
+    def _publish_folder(self, parts: Sequence[Sequence[Piece]]) -> None:
+        folder = self._staging.folder / "parts"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for index, pieces in enumerate(parts or [[]]):
+            path = folder / f"part-{index:05d}.parquet"
+            if len(pieces) == 1 and _linked(pieces[0].path, path):
+                continue
+            self._staging.merge(path, pieces)
+        sync(folder)
+        if self.out.exists() and any(self.out.iterdir()):
+            # Two folders cannot be exchanged in one step: a kill between these lines leaves no output for the moment,
+            # and a rerun, which finds every piece in staging, publishes it.
+            shutil.rmtree(self._old, ignore_errors=True)
+            self.out.rename(self._old)
+        folder.rename(self.out)
+        sync(self.out.parent)
+
+    def _open_staging(self) -> None:
+        published = self._require_free()
+        self._staging.prepare(self._fingerprint, overwrite=self._overwrite or published)
+
+    def _require_free(self) -> bool:
+        """Raises OutputError when something stands at the output; False when nothing does, True for our own result."""
+        check_output(self.out, overwrite=self._overwrite)
+        published = self.is_published
+        if self.out.exists() and has_content(self.out) and not self._overwrite and not published:
+            raise OutputError(f"{self.out}: exists already; use --overwrite to replace it")
+        return published
+
+    def _unlock(self) -> None:
+        # Removed while it is held: filelock takes a lock on a removed file for none, so no two runs can hold it.
+        Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.release()
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        with reporting(self.out, self._staging):
+            yield
+
+
+def _linked(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except OSError:
+        return False  # a filesystem without hard links: the caller writes the file again
+    return True

@@ -1,0 +1,125 @@
+"""The annotated sets that the tag stage learns from, and how one row becomes one training example."""
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nerx.adapters.augment import swap_mentions
+from nerx.adapters.dataset import Example, choose_labels, encode
+from nerx.engine.label import Label, LabelSet
+from nerx.engine.prompt import PromptEncoder
+from nerx.engine.span import Span
+
+DEVELOPMENT = ("wnut17", "mit_movie", "mit_movie_trivia", "crossner_science", "sec_fin", "tasteset")
+"""Kept for measuring: never read here, and only sets of licence class `open` are."""
+
+LONGEST = 150
+"""Source tokens an example may have."""
+
+MOST_LABELS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    text: str
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedSet:
+    """One set's training rows, its labels, and the mentions of each label for swapping."""
+
+    name: str
+    rows: tuple[Row, ...]
+    labels: LabelSet
+    mentions: dict[str, tuple[str, ...]]
+
+
+def read_sets(folder: Path) -> list[AnnotatedSet]:
+    """Every open set but the development ones; Few-NERD with its test split too, since its train split is small."""
+    sets = []
+    for place in sorted(folder.iterdir()):
+        if not place.is_dir() or place.name in DEVELOPMENT:
+            continue
+        if json.loads((place / "meta.json").read_text())["licence_class"] != "open":
+            continue
+        splits = ("train", "test") if place.name == "fewnerd_inter_base" else ("train",)
+        rows = tuple(row for split in splits for row in _rows(place / f"{split}.jsonl.zst") if len(row.text) < 600)
+        names = sorted({span.label for row in rows for span in row.spans})
+        found: dict[str, set[str]] = {name: set() for name in names}
+        for row in rows:
+            for span in row.spans:
+                found[span.label].add(row.text[span.start : span.end])
+        sets.append(
+            AnnotatedSet(place.name, rows, LabelSet.of(*names), {k: tuple(sorted(v)) for k, v in found.items()})
+        )
+    return sets
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    import zstandard
+
+    with zstandard.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            row: dict[str, Any] = json.loads(line)
+            yield Row(row["text"], tuple(Span(e["start"], e["end"], e["label"]) for e in row["entities"]))
+
+
+class Sampler:
+    """Draws training examples without end: sets by capped size, rows joined, mentions swapped, labels renamed."""
+
+    def __init__(self, sets: Sequence[AnnotatedSet], glossary: dict[str, Any], encoder: PromptEncoder) -> None:
+        self._sets = sets
+        self._weights = [min(len(one.rows), 6000) ** 0.6 for one in sets]
+        self._glossary = glossary
+        self._encoder = encoder
+        names = [(one.name, name) for one in sets for name in one.labels.names]
+        self._ids = {pair: index for index, pair in enumerate(names)}
+
+    def draw(self, rng: random.Random) -> Example:
+        one = rng.choices(self._sets, self._weights)[0]
+        row = self._joined(one, rng)
+        if rng.random() < 0.15:
+            row = Row(*swap_mentions(row.text, row.spans, one.mentions, rng))
+        if rng.random() < 0.12 and len(row.text.lower()) == len(row.text):
+            row = Row(row.text.lower(), row.spans)
+        labels, spans = choose_labels(one.labels, row.spans, rng, most=MOST_LABELS)
+        renamed = self._renamed(labels, rng)
+        names = dict(zip(labels.names, renamed.names, strict=True))
+        ids = {names[name]: self._ids[one.name, name] for name in labels.names}
+        spans = tuple(Span(span.start, span.end, names[span.label]) for span in spans)
+        source = self._encoder.encode_source(row.text)
+        if len(source) > LONGEST:
+            source = source.part(0, LONGEST)
+            spans = tuple(span for span in spans if span.end <= source.offsets[-1][1])
+        return encode(self._encoder, source, spans, renamed, ids)
+
+    def _joined(self, one: AnnotatedSet, rng: random.Random) -> Row:
+        """One row, or now and then several as one text, so that longer texts than sentences are known."""
+        row = rng.choice(one.rows)
+        while rng.random() < 0.3 and len(row.text) < 450:
+            row = _join(row, rng.choice(one.rows), rng.choice((" ", " ", "\n")))
+        return row
+
+    def _renamed(self, labels: LabelSet, rng: random.Random) -> LabelSet:
+        """Some names replaced by synonyms, and for a quarter of the texts a definition behind each name."""
+        described = rng.random() < 0.25
+        taken = set(labels.names)
+        renamed = []
+        for label in labels:
+            entry = self._glossary.get(label.name, {"descriptions": [], "synonyms": []})
+            free = [name for name in entry["synonyms"] if name not in taken]
+            name = rng.choice(free) if free and rng.random() < 0.25 else label.name
+            taken.add(name)
+            text = rng.choice(entry["descriptions"]) if described and entry["descriptions"] else ""
+            renamed.append(Label(name, text))
+        return LabelSet(tuple(renamed))
+
+
+def _join(first: Row, second: Row, between: str) -> Row:
+    shift = len(first.text) + len(between)
+    moved = tuple(Span(span.start + shift, span.end + shift, span.label) for span in second.spans)
+    return Row(first.text + between + second.text, first.spans + moved)
