@@ -60,11 +60,11 @@ class Course:
 
     def against(self, dev: Sequence[Seed]) -> Learned:
         """One run over all seeds; `dev` stops it and sets the fusion, and its best weights stay."""
-        return self._run("train", self._seeds, dev, self._trainer.recipe.epochs)
+        return self._run("train", self._seeds, dev, self._trainer.epochs(self._seeds))
 
     def rehearsed(self) -> Learned:
         """A run with seeds held out, to learn how long and how to fuse; then one over all seeds from the start."""
-        epochs = self._trainer.recipe.epochs
+        epochs = self._trainer.epochs(self._seeds)
         kept, held = split(self._seeds, HELD_OUT, self._seed)
         if not held:
             return self._run("train", self._seeds, (), epochs)

@@ -20,7 +20,7 @@ from ..engine.span import Span
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One text with its labels, encoded. `contrast_labels[k]` names label k across examples, for the contrastive loss."""
+    """One text with its labels, encoded. `contrast_labels[k]` names label k across examples."""
 
     head: Head
     source: Source
@@ -33,7 +33,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """Steps with more than one legal token: `row`, `slot` of the predicting state, `candidates` (n, choices), `right`."""
+    """Decisions: `row`, `slot` of the predicting state, `candidates` (n, choices) padded with -1, `right` (n,)."""
 
     row: Tensor
     slot: Tensor
@@ -66,7 +66,7 @@ class Batch:
 def choose_labels(
     labels: LabelSet, spans: Sequence[Span], rng: random.Random, *, drop: float = 0.1, most: int | None = None
 ) -> tuple[LabelSet, tuple[Span, ...]]:
-    """A shuffled choice: each occurring label is dropped, with its mentions, at rate `drop`; absent ones fill up at random."""
+    """A shuffled choice: occurring labels are dropped, with their mentions, at rate `drop`; absent ones fill up."""
     present = {span.label for span in spans}
     kept = {name for name in sorted(present) if rng.random() >= drop}
     absent = [label for label in labels if label.name not in present]
@@ -124,7 +124,7 @@ def collate(encoder: PromptEncoder, examples: Sequence[Example], rng: random.Ran
             (pairs if len(decision.allowed) == 2 else choices).append((row, answer + decision.at - 1, decision))
         text.append([*range(start, start + len(source)), answer - 1])
         labels.append(list(example.head.label_ends))
-        targets.append(_draft_targets(len(source), tagged.spans, len(example.head.label_ends)))
+        targets.append(_draft_targets(len(source), tagged.spans))
         spans += [(row, first, last, example.contrast_labels[k]) for first, last, k in _inclusive(tagged.spans)]
         spans += [(row, first, last, -1) for first, last in _wrong_spans(tagged.spans, len(source), rng)]
         anchors += [(row, place, label) for place, label in enumerate(example.contrast_labels)]
@@ -150,7 +150,7 @@ def _copied_cases(source: Source, tagged: Tagged) -> list[int]:
     return [source.cases[now - 1] if now > was else 0 for was, now in zip(before, tagged.copied, strict=True)]
 
 
-def _draft_targets(length: int, spans: Sequence[TokenSpan], labels: int) -> list[tuple[int, int]]:
+def _draft_targets(length: int, spans: Sequence[TokenSpan]) -> list[tuple[int, int]]:
     """(kind, label) a text token: kind 0 outside, 1 begin, 2 inside."""
     targets = [(0, 0)] * length
     for start, end, label in spans:

@@ -7,7 +7,7 @@ learn from all seeds, since with a few dozen texts none can be spared.
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,8 +23,9 @@ from .trainer import Recipe, Step, Trainer
 
 Budget = Literal["quick", "normal", "thorough"]
 
-_BUDGETS: dict[str, tuple[int, int]] = {"quick": (8, 8), "normal": (16, 20), "thorough": (32, 40)}
-"""Rank and epochs."""
+_BUDGETS: dict[str, tuple[int, int]] = {"quick": (8, 40), "normal": (16, 120), "thorough": (32, 400)}
+"""Rank and steps."""
+
 
 @dataclass(frozen=True, slots=True)
 class FitConfig:
@@ -56,8 +57,8 @@ class FitConfig:
 
     def recipe(self) -> Recipe:
         """The budget's recipe with the single knobs put in."""
-        rank, epochs = _BUDGETS[self.budget]
-        chosen = Recipe(rank=self.rank or rank, epochs=self.epochs or epochs)
+        rank, steps = _BUDGETS[self.budget]
+        chosen = Recipe(rank=self.rank or rank, steps=steps, epochs=self.epochs)
         if self.learning_rate is not None:
             chosen = replace(chosen, learning_rate=self.learning_rate)
         if self.contrast is not None:
@@ -67,7 +68,7 @@ class FitConfig:
 
 @dataclass(frozen=True, slots=True)
 class FitEvent:
-    """Progress for whoever shows it. `stage`: read, load, rehearse, train, evaluate or save; losses are running means."""
+    """Progress. `stage` is read, load, rehearse, train or save; losses are running means."""
 
     stage: str
     step: int = 0

@@ -16,8 +16,8 @@ from ..engine.errors import OutputError
 from ..engine.extractor import Extractor
 from ..engine.span import Seed
 from .course import Learned
-from .readme import model_card
 from .reader import SeedFile
+from .readme import model_card
 from .trainer import Trainer
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ def check_output(out: Path, *, overwrite: bool) -> None:
     if not overwrite:
         raise OutputError(f"{out} exists already: say --overwrite to replace it, or --out for another place")
     if not (out / "nerx.json").is_file():
-        raise OutputError(f"{out} is no adapter folder, so --overwrite does not replace it: say --out for another place")
+        raise OutputError(
+            f"{out} is no adapter folder, so --overwrite does not replace it: say --out for another place"
+        )
 
 
 def new_card(
@@ -64,9 +66,7 @@ def new_card(
     )
 
 
-def write_adapter(
-    out: Path, trainer: Trainer, card: AdapterCard, extractor: Extractor, seeds: Sequence[Seed]
-) -> None:
+def write_adapter(out: Path, trainer: Trainer, card: AdapterCard, extractor: Extractor, seeds: Sequence[Seed]) -> None:
     """Write the folder: PEFT's files, the drafter, golden outputs, the card, a README."""
     fresh = out.with_name(f".{out.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -82,7 +82,9 @@ def write_adapter(
         fresh.rename(out)
     except OSError as error:
         shutil.rmtree(fresh, ignore_errors=True)
-        raise OutputError(f"cannot write the adapter to {out}: {error.strerror}; free the place or say --out") from error
+        raise OutputError(
+            f"cannot write the adapter to {out}: {error.strerror}; free the place or say --out"
+        ) from error
 
 
 def _write_golden(path: Path, extractor: Extractor, seeds: Sequence[Seed]) -> None:
@@ -94,5 +96,7 @@ def _write_golden(path: Path, extractor: Extractor, seeds: Sequence[Seed]) -> No
 
 def peak_bytes() -> int:
     """The most memory this process has held so far."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    status = Path("/proc/self/status")
+    if status.is_file():  # getrusage's figure starts from the parent's peak on Linux
+        return next(int(line.split()[1]) << 10 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

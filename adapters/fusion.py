@@ -44,8 +44,10 @@ def judge(model: LanguageModel, drafter: Drafter, batch: Batch, examples: Sequen
         columns = [0, *range(1, 1 + known), *range(1 + width, 1 + width + known)]
         evidence = Evidence.of(shares[row, : len(example.source)][:, columns])
         answer = len(example) - len(example.tagged.ids)
-        for decision in example.tagged.decisions:
-            judged.append(_judge_one(model, states[row, answer + decision.at - 1], evidence, decision))
+        judged += [
+            _judge_one(model, states[row, answer + decision.at - 1], evidence, decision)
+            for decision in example.tagged.decisions
+        ]
     return judged
 
 

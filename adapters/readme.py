@@ -22,8 +22,8 @@ A LoRA adapter and a drafter for few-shot entity extraction with nerx {card.nerx
 {_scores(card)}
 
 ## How it was made
-{card.seeds} seed texts (sha-256 {card.seeds_digest[:12]}), base `{card.base}` ({card.base_digest[:12]}), rank {card.rank},
-evidence weight alpha {card.alpha:g}, temperature {card.temperature:g}.
+{card.seeds} seed texts (sha-256 {card.seeds_digest[:12]}), base `{card.base}` ({card.base_digest[:12]}),
+rank {card.rank}, evidence weight alpha {card.alpha:g}, temperature {card.temperature:g}.
 {card.seconds:.0f} s on {card.device}, {card.peak_bytes / 2**20:,.0f} MiB at most, {card.flops / 1e12:,.1f} TFLOP.
 
 {_curve(card)}
@@ -44,7 +44,7 @@ def _scores(card: AdapterCard) -> str:
         for name, counts in [*card.scores["per_label"].items(), ("all", card.scores["micro"])]
     )
     held = card.scores["held_out_texts"]
-    return f"""Strict scores on {held} held-out texts, of a rehearsal trained without them; this adapter has learned from all.
+    return f"""Strict scores on {held} held-out texts, of a rehearsal that did not see them; this adapter learned from all.
 
 | label | precision | recall | F1 |
 |---|---|---|---|
@@ -60,7 +60,11 @@ def _curve(card: AdapterCard) -> str:
         for point in card.curve
     )
     line = sparkline([point["dev_f1"] for point in card.curve])
-    return f"Training curve, F1 on held-out texts {line}\n\n| epoch | loss | contrast | draft | F1 |\n|---|---|---|---|---|\n{rows}"
+    return f"""Training curve, F1 on held-out texts {line}
+
+| epoch | loss | contrast | draft | F1 |
+|---|---|---|---|---|
+{rows}"""
 
 
 def sparkline(values: Sequence[float]) -> str:

@@ -6,7 +6,7 @@ The base's own weights, vocabulary, embeddings and output head are never changed
 import contextlib
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from .dataset import Batch, Example, batches, choose_labels, collate, encode
 from .fusion import Judged, judge
 from .objective import Losses, Projection, Weights, losses
 
+FEWEST_EPOCHS, MOST_EPOCHS = 4, 30
 
 State = list[Tensor]
 """All that training changes."""
@@ -36,19 +37,21 @@ State = list[Tensor]
 class Recipe:
     """What training does. Rates are AdamW's peak learning rates; shares are of texts an epoch.
 
+    `epochs` None takes as many as give about `steps` steps, within FEWEST_EPOCHS and MOST_EPOCHS, so that a fit takes
+    minutes whatever the number of seeds.
     `full` is the share that sees every label in the order of production, the rest a shuffled, thinned choice.
     """
 
     rank: int = 16
-    epochs: int = 20
+    steps: int = 120
+    epochs: int | None = None
     learning_rate: float = 1e-3
     drafter_rate: float = 5e-4
     batch_tokens: int = 1200
-    dropout: float = 0.05
     full: float = 0.5
     drop: float = 0.1
     swap: float = 0.3
-    weights: Weights = Weights()
+    weights: Weights = field(default_factory=Weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,9 @@ class Step:
 class Trainer:
     """Owns the trainable weights of one fit. `model` is changed in place: LoRA layers are put into its network."""
 
-    def __init__(self, model: LanguageModel, drafter: Drafter | None, labels: LabelSet, recipe: Recipe, seed: int) -> None:
+    def __init__(
+        self, model: LanguageModel, drafter: Drafter | None, labels: LabelSet, recipe: Recipe, seed: int
+    ) -> None:
         from peft import LoraConfig, get_peft_model
 
         torch.manual_seed(seed)
@@ -74,7 +79,6 @@ class Trainer:
         config = LoraConfig(
             r=recipe.rank,
             lora_alpha=2 * recipe.rank,
-            lora_dropout=recipe.dropout,
             target_modules="all-linear",
             task_type="CAUSAL_LM",
         )
@@ -82,6 +86,7 @@ class Trainer:
         self.model = LanguageModel(self.network, model.tokenizer, model.name, model.digest)
         self.drafter = (drafter or Drafter(model.width)).to(model.device)
         self._projection = Projection(model.width, WINDOW).to(model.device)
+        self.network.eval()  # no dropout: its random numbers take a fifth of a step, and shuffled labels regularise
         head = len(model.encoder.encode_head(labels).ids)
         self.text_limit = chunk_limit(model, head, 0)
         self._ids = {name: index for index, name in enumerate(labels.names)}
@@ -90,15 +95,18 @@ class Trainer:
 
     @property
     def flops(self) -> float:
-        """Of the training so far: forward 2, backward through frozen weights 2 a weight and token, LoRA's share small."""
-        return 4.0 * sum(weight.numel() for weight in self.network.parameters()) * self.tokens_read
+        """Of the training so far: 2 a weight and token forward, 2 back through frozen weights; LoRA adds little."""
+        weights: int = sum(weight.numel() for weight in self.network.parameters())
+        return 4.0 * weights * self.tokens_read
 
     def save(self, folder: Path) -> None:
         """PEFT's files and `drafter.safetensors`."""
         self.network.save_pretrained(folder)
         (folder / "README.md").unlink(missing_ok=True)
-        save_file({name: weight.contiguous() for name, weight in self.drafter.state_dict().items()},
-                  folder / "drafter.safetensors")
+        save_file(
+            {name: weight.contiguous() for name, weight in self.drafter.state_dict().items()},
+            folder / "drafter.safetensors",
+        )
 
     def state(self) -> State:
         """A copy of all that training changes."""
@@ -139,24 +147,31 @@ class Trainer:
                 yield Step(number + (place + 1) / len(epoch), step, steps, *means)
 
     def _step(self, optimizer: torch.optim.Optimizer, group: Sequence[Example], rng: random.Random) -> Losses:
-        self.network.train()
-        self.drafter.train()
         batch = to_device(collate(self.model.encoder, group, rng), self.model.device)
         with fast_kernels(self.model.device):
             loss = losses(self.model, self.drafter, self._projection, batch, self.recipe.weights)
-            loss.total.backward()
+            torch.autograd.backward(loss.total)
         torch.nn.utils.clip_grad_norm_(self._weights(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         self.tokens_read += sum(map(len, group))
-        self.network.eval()
-        self.drafter.eval()
         return loss
+
+    def epochs(self, seeds: Sequence[Seed]) -> int:
+        """Passes over `seeds` that the recipe asks for."""
+        if self.recipe.epochs is not None:
+            return self.recipe.epochs
+        head = len(self.model.encoder.encode_head(self.labels).ids)
+        tokens = sum(head + 2 * len(source) for seed in seeds for source, _ in self.rows(seed))
+        wanted = round(self.recipe.steps * self.recipe.batch_tokens / max(1, tokens))
+        return max(FEWEST_EPOCHS, min(MOST_EPOCHS, wanted))
 
     def judge(self, seeds: Sequence[Seed]) -> list[Judged]:
         """Both readers at every decision of held-out seeds, under all labels."""
         rng = random.Random(0)
-        examples = [encode(self.model.encoder, *row, self.labels, self._ids) for seed in seeds for row in self.rows(seed)]
+        examples = [
+            encode(self.model.encoder, *row, self.labels, self._ids) for seed in seeds for row in self.rows(seed)
+        ]
         judged: list[Judged] = []
         for group in batches(examples, 4 * self.recipe.batch_tokens, rng):
             batch = to_device(collate(self.model.encoder, group, rng), self.model.device)
@@ -164,7 +179,7 @@ class Trainer:
         return judged
 
     def rows(self, seed: Seed) -> list[tuple[Source, tuple[Span, ...]]]:
-        """A seed as the chunks that decoding would make of it; a mention that a chunk cuts is left out of that chunk."""
+        """A seed as the chunks that decoding would make of it, each without the mentions that it cuts."""
         source = self.model.encoder.encode_source(seed.text)
         pieces = chunk(seed.text, source.offsets, self.text_limit, min(OVERLAP, self.text_limit // 4))
         rows = []

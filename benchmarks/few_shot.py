@@ -7,7 +7,8 @@
 Strict micro-F1 on character spans, percent, mean ± sample sd over the draws. Every label is asked on every text; nobody
 sees a test text, or a development split, before it is judged. Each finished cell is kept at once in a `.cells.jsonl`
 file under everything that its score depends on (settings, versions, base, seeds, texts) and is not computed again.
-nerx's own code is not part of that key, only its version: after changing code use `--fresh`, e.g. with `--rows nerx`.
+Of nerx, version, base and training recipe are part of that key, but not its code: after changing code use `--fresh`,
+e.g. with `--rows nerx`.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab.cell import Cell, CellStore
 from lab.dataset import DEFAULT_DATA, DataError, Task, load_task
@@ -30,7 +31,10 @@ from rivals.contender import Contender, MissingRivalError
 from rivals.minilm import MiniLM
 from rivals.ours import Nerx, NerxSettings
 from rivals.spacy_blank import SpacyBlank
-from rivals.trial import attempt, cell_key
+from rivals.trial import resume
+
+if TYPE_CHECKING:
+    from nerx.adapters.fit import Budget
 
 RESULTS = Path(__file__).parent / "results"
 ROWS = ("nerx", "nerx alpha 0", "nerx drafter", "nerx contrast 0", "spacy", "minilm")
@@ -46,7 +50,7 @@ class Plan:
     shots: tuple[int, ...]
     draws: int
     texts: int
-    budget: str
+    budget: "Budget"
     base: str
     device: str
     threads: int
@@ -91,13 +95,8 @@ def race(plan: Plan, store: CellStore) -> Iterator[Cell]:
         for row in contender.rows:
             contender.settings(row)  # a package that is missing is told now, not after hours of fits
     for task, contender in itertools.product(plan.tasks(), contenders):
-        keys = {row: cell_key(contender, row, task) for row in contender.rows if row in plan.rows}
-        missing = [row for row, key in keys.items() if store.get(key) is None]
-        if missing:
-            for cell in attempt(contender, missing, task, threads=plan.threads):
-                store.add(cell)
-                log(cell)
-        yield from (found for key in keys.values() if (found := store.get(key)))
+        rows = [row for row in contender.rows if row in plan.rows]
+        yield from resume(store, contender, rows, task, threads=plan.threads, done=log)
 
 
 def log(cell: Cell) -> None:

@@ -18,18 +18,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lab.cell import Cell
-from lab.dataset import DEFAULT_DATA, load_task
+from lab.cell import Cell, CellStore
+from lab.dataset import DEFAULT_DATA, Task, load_task
 from lab.machine import this_machine, usable_cores
 from rivals.contender import Contender
 from rivals.minilm import MiniLM, MiniLMSettings
 from rivals.spacy_blank import SpacyBlank, SpacySettings
-from rivals.trial import attempt
+from rivals.trial import resume
 
 RESULTS = Path(__file__).parent / "results" / "tune_rivals.json"
+CELLS = RESULTS.with_suffix(".cells.jsonl")
 SETS = ("wikigold", "crossner_ai")
 SHOTS = (5, 20)
-TEXTS = 200
+TEXTS = 100
 
 CANDIDATES: dict[str, list[Contender]] = {
     "spacy": [
@@ -39,12 +40,11 @@ CANDIDATES: dict[str, list[Contender]] = {
     "minilm": [
         MiniLM(MiniLMSettings(rate=rate, head_rate=head_rate, steps=steps, batch=batch))
         for rate, head_rate, steps, batch in (
-            (5e-5, 5e-5, 150, 8),
-            (1e-4, 1e-4, 150, 8),
-            (1e-4, 1e-3, 150, 8),
+            (2e-4, 1e-3, 200, 4),
+            (4e-4, 1e-3, 200, 4),
+            (1e-4, 1e-3, 200, 4),
+            (1e-4, 1e-4, 200, 4),
             (2e-4, 1e-3, 150, 8),
-            (4e-4, 1e-3, 150, 8),
-            (2e-4, 1e-3, 300, 4),
         )
     ],
 }
@@ -57,18 +57,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--json", type=Path, help=f"default: {RESULTS.name} in results/; with --quick, none")
     parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--fresh", action="store_true", help="compute every cell anew")
     options = parser.parse_args()
     _limit_threads(options.threads)
 
     sets, shots, first = (SETS[:1], SHOTS[:1], 2) if options.quick else (SETS, SHOTS, None)
     started = time.perf_counter()
+    store = CellStore(CELLS, fresh=options.fresh)
     tried = []
     for rival in options.rival or sorted(CANDIDATES):
         for contender in CANDIDATES[rival][:first]:
             cells = [
-                attempt(contender, contender.rows, load_task(options.data, name, k, 0, texts=TEXTS, split="dev"),
-                        threads=options.threads)[0]
-                for name, k in itertools.product(sets, shots)
+                cell
+                for name, count in itertools.product(sets, shots)
+                for cell in resume(store, contender, contender.rows, _task(options.data, name, count),
+                                   threads=options.threads)
             ]  # fmt: skip
             tried.append(_summary(rival, contender, cells))
             print(_line(tried[-1]), flush=True)
@@ -76,6 +79,10 @@ def main() -> None:
     out = options.json or (None if options.quick else RESULTS)
     if out:
         _write(out, tried, time.perf_counter() - started)
+
+
+def _task(data: Path, dataset: str, shots: int) -> Task:
+    return load_task(data, dataset, shots, 0, texts=TEXTS, split="dev")
 
 
 def _limit_threads(threads: int) -> None:

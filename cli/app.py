@@ -1,12 +1,10 @@
 """The command `nerx`: its commands, and the edge where errors become one line and an exit code."""
 
 import os
-import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -14,6 +12,7 @@ import typer
 from .. import __version__
 from ..engine.errors import NerxError
 from . import console, eval, extract, fit, inspect, view  # noqa: A004  # commands are called what users type
+from .interrupt import exit_on_signals
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -59,7 +58,7 @@ def nerx(
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line (`sys.argv` without `arguments`); ends the process with one of the exit codes of :mod:`nerx.engine.errors`."""
+    """Run the command line: `arguments`, or those of the process. Ends it with a code of :mod:`nerx.engine.errors`."""
     # Read by Hugging Face's libraries when they load: their bars and advice would break into ours.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -67,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if not sys.warnoptions:
         # Advice of these libraries to their callers is for us, not for those who run nerx.
         warnings.filterwarnings("ignore", module=r"(transformers|peft|torch)(\.|$)")
-    signal.signal(signal.SIGTERM, _terminate)
+    exit_on_signals()
     try:
         app(arguments, prog_name="nerx")
     except NerxError as error:
@@ -80,8 +79,3 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         )
         sys.exit(1)
     sys.exit(0)
-
-
-def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
-    """SIGTERM outside a run that commits its work first (see :mod:`nerx.cli.interrupt`): leave, cleaning up."""
-    sys.exit(128 + number)

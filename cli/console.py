@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from ..engine.errors import OutputError
@@ -21,6 +21,15 @@ def result() -> Console:
 def notes(quiet: bool = False) -> Console:
     """stderr; `quiet` swallows everything."""
     return Console(stderr=True, highlight=False, emoji=False, markup=False, quiet=quiet)
+
+
+def print_result(heading: str, *parts: RenderableType) -> None:
+    """A heading and what belongs to it, on stdout, with an empty line between parts. Lines of text are not wrapped."""
+    console = result()
+    console.print(Text(heading, style="bold"), soft_wrap=True)
+    for part in parts:
+        console.print()
+        console.print(part, soft_wrap=isinstance(part, str))
 
 
 def print_json(value: Mapping[str, object]) -> None:

@@ -36,8 +36,8 @@ def evaluate(
       [cyan]nerx eval nerx-adapter test.jsonl[/]
       [cyan]nerx eval nerx-adapter test.jsonl --json | jq .micro.f1[/]
     """
-    with progress(quiet) as show:
-        show(Tick("loading"))
+    with progress(quiet) as display:
+        display.show(Tick("loading"))
         from ..adapters.reader import read_seeds
 
         seeds = read_seeds(test, training=False)  # before torch is loaded: bad lines are reported at once
@@ -45,21 +45,15 @@ def evaluate(
         from ..engine.extractor import Extractor
 
         extractor = Extractor.load(adapter, device=device.value, base=base)
-        show(Tick("evaluating"))
+        display.show(Tick("evaluating"))
         evaluation = evaluate_adapter(extractor, seeds.seeds)
     if report:
         console.write_json(report, evaluation.to_dict())
     if json:
         console.print_json(evaluation.to_dict())
     else:
-        _print(evaluation, test)
-
-
-def _print(evaluation: "Evaluation", test: Path) -> None:
-    out = console.result()
-    out.print(tables.score_table(evaluation, f"{test}: {evaluation.texts:,} texts, strict"))
-    for line in _readings(evaluation):
-        out.print(line)
+        heading = f"Strict scores on {evaluation.texts:,} texts of {test}"
+        console.print_result(heading, tables.score_table(evaluation), "\n".join(_readings(evaluation)))
 
 
 def _readings(evaluation: "Evaluation") -> list[str]:

@@ -1,5 +1,6 @@
 """`nerx extract`: options -> engine.pipeline.run(corpus, extractor, sink) -> a summary."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,14 +13,19 @@ from ..engine.errors import InputError, TooManyFailuresError
 from . import console, tables
 from .interrupt import Interrupt
 from .options import RUNNING, BaseOption, Device, DeviceOption, JsonOption, OverwriteOption, QuietOption, ReportOption
-from .progress import Tick, duration, progress
+from .progress import Display, Tick, duration, progress
 
 if TYPE_CHECKING:
-    from ..engine.card import AdapterCard
+    from ..engine.corpus import Corpus
+    from ..engine.extractor import Extractor
     from ..engine.pipeline import DryRun, Progress, RunSummary
+    from ..engine.sink import Sink
 
 _READING = "Reading"
 _WRITING = "Writing"
+
+BATCH_ROWS = {True: 256, False: 4096}
+"""Rows between two looks at progress and signals, on a CPU and on a GPU: seconds, and some full forward passes."""
 
 _RESUME = "run the same command again to go on"
 _STOPPING = f"stopping after this batch ({_RESUME}); once more stops at once"
@@ -52,7 +58,8 @@ def extract(
         typer.Option(metavar="NAME", help="The column to read.", show_default="found", rich_help_panel=_READING),
     ] = None,
     id_column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A column that names rows in messages.", rich_help_panel=_READING)
+        str | None,
+        typer.Option(metavar="NAME", help="A row's key; never taken for the text.", rich_help_panel=_READING),
     ] = None,
     text_unit: Annotated[
         TextUnit, typer.Option(help="What a text is in .txt files.", rich_help_panel=_READING)
@@ -107,45 +114,42 @@ def extract(
       [cyan]nerx extract reviews.csv --text-column body --min-score 0.5[/]
       [cyan]nerx extract 'logs/2025-*.jsonl' --out enriched.parquet[/]
     """
-    with progress(quiet) as show:
-        show(Tick("reading"))
+    with progress(quiet) as display:
+        display.show(Tick("reading"))
         from ..engine import pipeline
+        from ..engine.card import AdapterCard
         from ..engine.corpus import open_corpus
         from ..engine.output import check_output
 
+        # What can be refused at once is asked before files are read through and a model is loaded.
         target = out or default_output(corpus)
         if not dry_run:
-            check_output(target, overwrite=overwrite)  # before minutes go into reading files and loading a model
+            check_output(target, overwrite=overwrite)
+        card = AdapterCard.read(adapter)
         opened = open_corpus(
             corpus, text_column=text_column, id_column=id_column, limit=limit, text_unit=text_unit.value
         )
-        show(Tick("loading"))
-        from ..engine.extractor import Extractor  # loads torch: after all that can be refused without it
+        display.show(Tick("loading"))
+        from ..engine.extractor import Extractor
 
         extractor = Extractor.load(
             adapter, device=device.value, base=base, batch_tokens=batch_tokens, min_score=min_score
         )
+        opened = replace(opened, batch_rows=BATCH_ROWS[extractor.model.device.type == "cpu"])
         if dry_run:
-            show(Tick("counting"))
+            display.show(Tick("counting"))
             estimate = pipeline.dry_run(opened, extractor)
-            _deliver(estimate.to_dict(), _estimate_tables(estimate), report, json)
-            return
-        sink = pipeline.open_sink(
-            target,
-            opened,
-            extractor,
-            options={"min_score": min_score},
-            provenance=_provenance(extractor.card),
-            overwrite=overwrite,
-        )
-        with Interrupt(lambda: console.notes().print(_STOPPING)) as interrupt:
-            summary = pipeline.run(
-                opened, extractor, sink, progress=lambda at: show(_tick(at)), stop=lambda: interrupt.requested
+        else:
+            options = {"min_score": min_score}
+            origin = {"version": __version__, "base": card.base, "base_digest": card.base_digest}
+            sink = pipeline.open_sink(
+                target, opened, extractor, options=options, provenance=origin, overwrite=overwrite
             )
-    if summary.interrupted:
-        console.notes().print(f"stopped: {summary.rows:,} of {opened.rows:,} rows are kept; {_RESUME}")
-        raise typer.Exit(interrupt.exit_code)
-    _deliver(summary.to_dict(), _summary_tables(summary), report, json)
+            summary = _run(opened, extractor, sink, display)
+    if dry_run:
+        _deliver(estimate.to_dict(), "Dry run: nothing was written", _estimate_tables(estimate), report, json)
+        return
+    _deliver(summary.to_dict(), summary.out, _summary_tables(summary), report, json)
     if not json:
         console.notes(quiet).print(f"look at it: nerx view {summary.out}", style="dim", soft_wrap=True)
     if max_failures is not None and summary.failures > max_failures:
@@ -153,6 +157,20 @@ def extract(
             f"{summary.failures:,} rows failed, more than --max-failures {max_failures:,}; the output is complete, and "
             "its column nerx_error says why"
         )
+
+
+def _run(corpus: "Corpus", extractor: "Extractor", sink: "Sink", display: Display) -> "RunSummary":
+    """The run, with progress; a signal ends it, and the command, after the batch at hand."""
+    from ..engine import pipeline
+
+    with Interrupt(lambda: display.note(_STOPPING)) as interrupt:
+        summary = pipeline.run(
+            corpus, extractor, sink, progress=lambda at: display.show(_tick(at)), stop=lambda: interrupt.requested
+        )
+    if summary.interrupted:
+        display.note(f"stopped: {summary.rows:,} of {corpus.rows:,} rows are kept; {_RESUME}")
+        raise typer.Exit(interrupt.exit_code)
+    return summary
 
 
 def default_output(corpus: list[str]) -> Path:
@@ -164,29 +182,24 @@ def default_output(corpus: list[str]) -> Path:
     return source.with_name(f"{stem or source.resolve().name}.nerx.parquet")
 
 
-def _provenance(card: "AdapterCard") -> dict[str, str]:
-    return {"version": __version__, "base": card.base, "base_digest": card.base_digest}
-
-
-def _deliver(result: dict[str, Any], shown: list[Table], report: Path | None, json: bool) -> None:
+def _deliver(result: dict[str, Any], heading: str, shown: list[Table], report: Path | None, json: bool) -> None:
     if report:
         console.write_json(report, result)
     if json:
         console.print_json(result)
     else:
-        for table in shown:
-            console.result().print(table)
+        console.print_result(heading, *shown)
 
 
 def _summary_tables(summary: "RunSummary") -> list[Table]:
     facts = [
         ("rows", f"{summary.rows:,}" + (f", {summary.resumed_rows:,} of them earlier" if summary.resumed_rows else "")),
-        ("texts", f"{summary.texts:,}, {summary.characters_read:,} of {summary.characters_in:,} characters read"),
+        ("texts", f"{summary.texts:,}, {summary.characters_read:,} of their {summary.characters_in:,} characters read"),
         ("failed rows", f"{summary.failures:,}" + (", see the column nerx_error" if summary.failures else "")),
         ("entities", f"{summary.entities:,}"),
         ("time", _pace(summary)),
     ]
-    shown = [tables.fact_table(facts, summary.out)]
+    shown = [tables.fact_table(facts)]
     if summary.entities_per_label:
         shown.append(tables.count_table(summary.entities_per_label))
     return shown
@@ -207,7 +220,7 @@ def _estimate_tables(estimate: "DryRun") -> list[Table]:
         ("tokens", "-" if estimate.tokens is None else f"about {estimate.tokens:,}, prompt and output"),
         ("time here", "-" if estimate.seconds is None else f"about {duration(estimate.seconds)}"),
     ]
-    return [tables.fact_table(facts, "Dry run: nothing was written")]
+    return [tables.fact_table(facts)]
 
 
 def _tick(state: "Progress") -> Tick:

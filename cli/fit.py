@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import console, tables
+from .interrupt import Stopped
 from .options import TUNING, Device, DeviceOption, JsonOption, OverwriteOption, QuietOption
 from .progress import Tick, duration, progress
 
@@ -78,8 +79,8 @@ def fit(
       [cyan]nerx fit seeds.jsonl --dev dev.jsonl --out adapters/freight[/]
       [cyan]nerx fit seeds.jsonl --base ./Qwen3-0.6B --device cuda --json[/]
     """
-    with progress(quiet) as show:
-        show(Tick("loading"))
+    with progress(quiet) as display:
+        display.show(Tick("starting"))
         from ..adapters.fit import FitConfig
         from ..adapters.fit import fit as train
 
@@ -89,16 +90,18 @@ def fit(
             overwrite=overwrite,
         )  # fmt: skip
         try:
-            result = train(config, lambda event: show(_tick(event)))
-        except KeyboardInterrupt:
-            console.notes().print("interrupted: no adapter was written")
-            raise typer.Exit(130) from None
+            result = train(config, lambda event: display.show(_tick(event)))
+        except Stopped:
+            display.note("stopped: no adapter was written")
+            raise
     for warning in result.warnings:
         console.notes(quiet).print(f"warning: {warning}", soft_wrap=True)
     if json:
         console.print_json(_plain(result))
     else:
         _print(result)
+        hint = f"use it: nerx extract CORPUS --adapter {result.adapter}"
+        console.notes(quiet).print(hint, style="dim", soft_wrap=True)
 
 
 def _tick(event: "FitEvent") -> Tick:
@@ -106,17 +109,18 @@ def _tick(event: "FitEvent") -> Tick:
     stats = [f"{name} {value:.3f}" for name, value in losses if value is not None]
     if event.dev_f1 is not None:
         stats.insert(1, f"dev F1 {tables.percent(event.dev_f1)}")
-    return Tick(_STAGES.get(event.stage, event.stage), event.step, event.steps or None, "steps", tuple(stats + [event.note] * bool(event.note)))
+    if event.note:
+        stats.append(event.note)
+    return Tick(_STAGES.get(event.stage, event.stage), event.step, event.steps or None, "steps", tuple(stats))
 
 
 def _print(result: "FitResult") -> None:
-    out = console.result()
+    made = f"{result.adapter}: an adapter for {len(result.labels)} labels, made in {duration(result.seconds)}"
     if result.evaluation is None:
-        out.print("too few seeds to hold any out: not evaluated")
+        console.print_result(made, "too few seeds to hold any out: not evaluated")
     else:
-        out.print(tables.score_table(result.evaluation, f"Held out: {result.evaluation.texts:,} texts, strict"))
-    out.print(f"{result.adapter}: adapter for {len(result.labels)} labels, made in {duration(result.seconds)}")
-    out.print(f"next: nerx extract CORPUS --adapter {result.adapter}", style="dim")
+        heading = f"Strict scores on {result.evaluation.texts:,} texts held out from training"
+        console.print_result(heading, tables.score_table(result.evaluation), made)
 
 
 def _plain(result: "FitResult") -> dict[str, object]:

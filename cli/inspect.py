@@ -58,9 +58,7 @@ def _show_adapter(path: Path, card: "AdapterCard", json: bool) -> None:
         ("made", f"{card.created} by nerx {card.nerx_version}"),
         ("options", _settings(card.options)),
     ]
-    out = console.result()
-    out.print(tables.fact_table(facts, str(path)))
-    out.print(tables.label_table(card.labels, card.scores))
+    console.print_result(str(path), tables.fact_table(facts), tables.label_table(card.labels, card.scores))
 
 
 def _show_output(path: Path, json: bool) -> None:
@@ -80,10 +78,8 @@ def _show_output(path: Path, json: bool) -> None:
         ("files", f"{len(enriched.parts):,}"),
         *((name.replace("_", " "), enriched.metadata[name]) for name in _ORIGIN if name in enriched.metadata),
     ]
-    out = console.result()
-    out.print(tables.fact_table(facts, str(path)))
-    if tally.entities_per_label:
-        out.print(tables.count_table(tally.entities_per_label))
+    counts = [tables.count_table(tally.entities_per_label)] if tally.entities_per_label else []
+    console.print_result(str(path), tables.fact_table(facts), *counts)
 
 
 def _settings(options: Mapping[str, object]) -> str:

@@ -1,33 +1,49 @@
-"""SIGINT and SIGTERM as a flag that long work polls, so that it stops at a border where nothing is lost."""
+"""SIGINT and SIGTERM: by default the end of the command, for long runs a flag that is polled where nothing is lost.
+
+A signal that was ignored when nerx was started (a background job of a script) stays ignored.
+"""
 
 import signal
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
+from typing import NoReturn
 
-_EXIT_OFFSET = 128
+EXIT_OFFSET = 128
 """A shell reports a process that a signal ended as 128 + the signal's number: 130 for SIGINT, 143 for SIGTERM."""
 
 
+class Stopped(SystemExit):
+    """A signal ends the command; the process exits with 130 or 143."""
+
+
+def exit_on_signals() -> None:
+    """From now on SIGINT and SIGTERM raise Stopped, so that temporary files are cleaned up on the way out."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        _handle(number, _stop)
+
+
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    raise Stopped(EXIT_OFFSET + number)
+
+
 class Interrupt:
-    """While entered, the first signal sets `requested` and calls `announce`; a second one ends the process at once."""
+    """While entered, the first signal sets `requested` and calls `announce`; a second one raises Stopped."""
 
     def __init__(self, announce: Callable[[], None]) -> None:
         self._announce = announce
         self._signal: signal.Signals | None = None
-        self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> "Interrupt":
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._receive)
+            _handle(number, self._receive)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for number, action in self._previous.items():
-            signal.signal(number, action)  # type: ignore[arg-type]  # what signal.signal gave, given back
+    def __exit__(self, *exception: object) -> None:
+        exit_on_signals()
 
-    def _receive(self, number: int, _frame: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         if self._signal is not None:
-            raise SystemExit(_EXIT_OFFSET + number)
+            _stop(number, frame)
         self._signal = signal.Signals(number)
         self._announce()
 
@@ -38,4 +54,9 @@ class Interrupt:
     @property
     def exit_code(self) -> int:
         """130 or 143; 0 when no signal came."""
-        return _EXIT_OFFSET + self._signal if self._signal else 0
+        return EXIT_OFFSET + self._signal if self._signal else 0
+
+
+def _handle(number: signal.Signals, action: Callable[[int, FrameType | None], None]) -> None:
+    if signal.getsignal(number) is not signal.SIG_IGN:
+        signal.signal(number, action)

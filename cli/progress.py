@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -27,24 +28,23 @@ class Tick:
     """Such as `loss 0.31`; the least important last, since narrow terminals cut them."""
 
 
-Show = Callable[[Tick], None]
+class Display(Protocol):
+    def show(self, tick: Tick) -> None:
+        """Draw the state of the work, or leave it out."""
+
+    def note(self, text: str) -> None:
+        """Print a line that stays, above the bar where there is one."""
 
 
 @contextmanager
-def progress(quiet: bool) -> Iterator[Show]:
-    """Give a function that shows ticks on stderr, in the form that suits it."""
+def progress(quiet: bool) -> Iterator[Display]:
+    """A display on stderr, in the form that suits it."""
     console = notes(quiet)
-    if quiet:
-        yield _ignore
-    elif console.is_terminal:
+    if not quiet and console.is_terminal:
         with _LiveBar(console) as bar:
-            yield bar.show
+            yield bar
     else:
-        yield _Lines(console).show
-
-
-def _ignore(tick: Tick) -> None:
-    """Quiet."""
+        yield _Lines(console)
 
 
 class _Count(ProgressColumn):
@@ -89,6 +89,9 @@ class _LiveBar:
             self._task, completed=tick.done, total=tick.total, unit=tick.unit, stats="  ".join(tick.stats)
         )
 
+    def note(self, text: str) -> None:
+        self._progress.console.print(text, soft_wrap=True)
+
 
 class _Lines:
     """For logs: the first tick of each stage, then one every `LINE_INTERVAL` seconds, and its last."""
@@ -106,7 +109,10 @@ class _Lines:
         elif now - self._printed < LINE_INTERVAL and tick.done != tick.total:
             return
         self._printed = now
-        self._console.print(self._line(tick, now - self._stage_began), soft_wrap=True)
+        self.note(self._line(tick, now - self._stage_began))
+
+    def note(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True)
 
     def _line(self, tick: Tick, seconds: float) -> str:
         parts = [_count(tick.done, tick.total, tick.unit) if tick.done else "", *tick.stats]

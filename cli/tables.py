@@ -11,9 +11,9 @@ from ..engine.metrics import Counts, Evaluation
 from .highlight import printable
 
 
-def score_table(evaluation: Evaluation, title: str) -> Table:
+def score_table(evaluation: Evaluation) -> Table:
     """Strict precision, recall and F1, a row a label, and the totals."""
-    table = _table(title)
+    table = _table()
     table.add_column("label", overflow="fold")
     for name in ("gold", "found", "precision", "recall", "F1"):
         table.add_column(name, justify="right")
@@ -55,9 +55,9 @@ def label_table(labels: LabelSet, scores: Mapping[str, Any]) -> Table:
     return table
 
 
-def fact_table(facts: Iterable[tuple[str, str]], title: str) -> Table:
+def fact_table(facts: Iterable[tuple[str, str]]) -> Table:
     """Names and values, for one thing."""
-    table = _table(title, show_header=False)
+    table = _table(show_header=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts:
@@ -69,13 +69,6 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}"
 
 
-def _table(title: str | None = None, show_header: bool = True) -> Table:
-    return Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD if show_header else None,
-        show_edge=False,
-        pad_edge=False,
-        show_header=show_header,
-    )
+def _table(show_header: bool = True) -> Table:
+    head = box.SIMPLE_HEAD if show_header else None
+    return Table(box=head, show_edge=False, pad_edge=False, show_header=show_header)

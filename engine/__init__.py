@@ -1,1 +1,1 @@
-"""Everything a run needs: tags, prompt, guide, decoder, corpus, sink, pipeline. Knows nothing of training or terminals."""
+"""Everything a run needs, from tags to pipeline. Knows nothing of training or terminals."""

@@ -20,4 +20,4 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 64 << 20))
-    return all([bool(mallopt(parameter, value)) for parameter, value in settings])
+    return all(mallopt(parameter, value) for parameter, value in settings)

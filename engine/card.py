@@ -78,7 +78,9 @@ class AdapterCard:
             labels = LabelSet(tuple(Label(x["name"], x.get("description", "")) for x in record["labels"]))
             card = cls(**{**{k: v for k, v in record.items() if k in known}, "labels": labels})
         except FileNotFoundError:
-            raise AdapterError(f"no adapter at {folder} (no {CARD}): make one with `nerx fit`, or say --adapter") from None
+            raise AdapterError(
+                f"no adapter at {folder} (no {CARD}): make one with `nerx fit`, or say --adapter"
+            ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise AdapterError(f"{path} is damaged ({error}): fit the adapter again") from error
         if record.get("digest") != card.digest:

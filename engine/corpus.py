@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from .delimited import Delimited
 from .entity import ENTITIES, ERROR, column_texts
 from .errors import CorpusError
-from .jsonl import JsonLines
+from .jsonl import JsonLines, readable
 from .line import LineFormat, LineSource
 from .listing import READ_ERRORS, InputFile, list_files
 from .parquet import ParquetSource
@@ -233,4 +233,4 @@ def _agree(sources: Sequence[Source]) -> pa.Schema:
             schema = source.merge(schema) if alike else require_same_columns(schema, source.schema)
         except (ValueError, pa.ArrowException) as error:
             raise CorpusError(f"{source.path}: {error}; all files must have the columns of {first.path}") from error
-    return schema
+    return readable(schema) if first.kind == "jsonl" else schema

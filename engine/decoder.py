@@ -39,8 +39,15 @@ class Decoder:
     `tokens` counts what the model has read, padding left out.
     """
 
-    def __init__(self, model: LanguageModel, head: Head, drafter: Drafter | None = None, *,
-        alpha: float = 1.0, temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        head: Head,
+        drafter: Drafter | None = None,
+        *,
+        alpha: float = 1.0,
+        temperature: float = 1.0,
+    ) -> None:
         self.model, self.head, self.drafter = model, head, drafter
         self.alpha, self.temperature = alpha, temperature
         self.rounds = 0
@@ -76,9 +83,16 @@ class Decoder:
         for source, one in zip(sources, evidence, strict=True):
             if one is None:
                 raise ValueError("this decoder has no drafter")
-            spans = [span for span in one.draft(source.borders)]
-            drafted.append(Decoded((), tuple((span, one.score(span)) for span in spans), 0))
+            spans = tuple((span, one.score(span)) for span in one.draft(source.borders))
+            drafted.append(Decoded((), spans, 0))
         return drafted
+
+    def read(self, sources: Sequence[Source]) -> Tensor:
+        """States (batch, longest, width) of sources behind the cached head, and nothing else: the cost of reading."""
+        head = len(self.head.ids)
+        slots = _Slots(copy.deepcopy(self._head_cache), head, len(sources), self.model.device)
+        places = [range(head, head + len(source.ids)) for source in sources]
+        return self._read(slots, [list(source.ids) for source in sources], places, [list(x.cases) for x in sources])
 
     def _read_prompts(self, sources: Sequence[Source]) -> tuple["_Slots", Tensor, list[Evidence | None]]:
         """The prompt pass: the cache, each row's last state (batch, width), each row's evidence."""
@@ -124,7 +138,7 @@ class Decoder:
             slots.reject(standing, [len(feed) for feed in feeds])
 
     def _read(
-        self, slots: "_Slots", rows: Sequence[list[int]], places: Sequence[list[int]], cases: Sequence[list[int]]
+        self, slots: "_Slots", rows: Sequence[list[int]], places: Sequence[Sequence[int]], cases: Sequence[list[int]]
     ) -> Tensor:
         tokens = self._tokens(rows, places, slots.lengths, cases)
         slots.extend(tokens.order)
@@ -143,12 +157,11 @@ class Decoder:
         last = self.model.max_positions - 1
         clamped = [[min(place, last) for place in row] for row in places]
         kinds = cases or [[0] * len(row) for row in rows]
-        return Tokens(*(_pad(part, fill, self.model.device) for part, fill in
-                        ((rows, 0), (clamped, 0), (kinds, 0), (order, -1))))
+        return Tokens(
+            *(_pad(part, fill, self.model.device) for part, fill in ((rows, 0), (clamped, 0), (kinds, 0), (order, -1)))
+        )
 
-    def _settle(
-        self, states: Tensor, choices: Sequence[Sequence[Choice]]
-    ) -> list[tuple[list[int], list[float]]]:
+    def _settle(self, states: Tensor, choices: Sequence[Sequence[Choice]]) -> list[tuple[list[int], list[float]]]:
         """For every row the chosen index and its log-probability at each of its choices, by fused logits.
 
         states: (batch, 1 + fed, width), the frontier first.

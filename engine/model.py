@@ -37,7 +37,7 @@ DEFAULT_TEXT_LIMIT = 256
 class Tokens:
     """A padded batch of new tokens.
 
-    ids, positions, cases: (batch, new). `order` (batch, new) is each token's place in its row's sequence, -1 for padding.
+    ids, positions, cases: (batch, new). order: (batch, new) each token's place in its row's sequence, -1 for padding.
     """
 
     ids: Tensor
@@ -68,7 +68,8 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        return next(self.network.parameters()).device
+        device: torch.device = next(self.network.parameters()).device
+        return device
 
     def states(self, tokens: Tokens, cache: Any = None, order: Tensor | None = None) -> Tensor:
         """Last hidden states (batch, new, width) of the new tokens.
@@ -132,7 +133,11 @@ def load_base(base: str | Path = "embedded", *, device: str = "auto", trust_remo
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(place), trust_remote_code=trust_remote_code)
         network = AutoModelForCausalLM.from_pretrained(
-            str(place), dtype=dtype, trust_remote_code=trust_remote_code, use_safetensors=True, attn_implementation="sdpa"
+            str(place),
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+            attn_implementation="sdpa",
         )
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]

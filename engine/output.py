@@ -27,11 +27,21 @@ def staging_folder(out: Path) -> Path:
     return out.with_name(f".{out.name}.nerx-partial")
 
 
+def lock_file(out: Path) -> Path:
+    """Held by the run that writes `out`, and removed at its end."""
+    return out.with_name(f".{out.name}.nerx-lock")
+
+
+def is_under_way(out: Path) -> bool:
+    """Whether a run is writing `out`, or one was ended before it had tidied up."""
+    return staging_folder(out).exists() or lock_file(out).exists()
+
+
 def check_output(out: Path, *, overwrite: bool, inputs: Iterable[str] = ()) -> None:
     """Raises OutputError when `out` cannot be the output: for a command to ask before it loads a model.
 
-    An output that exists is let pass while there is a staging folder for it; whether both belong to the same run is
-    for :class:`Sink` to see.
+    An output that exists is let pass while a run to it is under way or was cut short; whether it is that run's own is
+    for :class:`~.sink.Sink` to see.
     """
     if out.suffix.lower() in _FOREIGN_SUFFIXES:
         raise OutputError(f"{out}: nerx writes Parquet; name a .parquet file, or a folder without a suffix")
@@ -50,7 +60,7 @@ def check_output(out: Path, *, overwrite: bool, inputs: Iterable[str] = ()) -> N
             raise OutputError(f"{out}: holds {min(others)!r}, which nerx did not write; choose another output folder")
         if not any(out.iterdir()):
             return
-    if not overwrite and not staging_folder(out).exists():
+    if not overwrite and not is_under_way(out):
         raise OutputError(f"{out}: exists already; use --overwrite to replace it")
 
 

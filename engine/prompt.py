@@ -8,6 +8,7 @@ Holds no torch.
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from .guide import Guide, LabelTrie, State, TokenSpan, write
@@ -16,7 +17,7 @@ from .span import Span
 from .tags import TagFormat
 
 LOWER, CAPITALISED, UPPER, MIXED = range(4)
-"""Letter case of a word, the only thing that an uncased vocabulary loses. Bases that ask for it get it as token types."""
+"""Letter case of a word, which an uncased vocabulary loses. Bases that ask for it get it as token types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The prompt's part before the text, the same for a whole run. `label_ends[k]` is the place of label k's last token."""
+    """The prompt's part before the text, the same for a whole run. `label_ends[k]`: place of label k's last token."""
 
     ids: tuple[int, ...]
     label_ends: tuple[int, ...]
@@ -61,7 +62,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A step of the tagged output with more than one legal token: output index, legal tokens, which of them is right."""
+    """A step with more than one legal token: output index, guide state, legal tokens, index of the right one."""
 
     at: int
     state: State
@@ -110,9 +111,7 @@ class PromptEncoder:
             text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True, verbose=False
         )
         offsets = tuple(_strip(text, start, end) for start, end in encoding["offset_mapping"])
-        borders = [True] + [
-            is_border(text, before, after) for (_, before), (after, _) in zip(offsets, offsets[1:], strict=False)
-        ]
+        borders = [True] + [is_border(text, before, after) for (_, before), (after, _) in pairwise(offsets)]
         if offsets:
             borders.append(True)
         return Source(tuple(encoding["input_ids"]), offsets, tuple(borders), word_cases(text, offsets))
@@ -233,8 +232,10 @@ def word_cases(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[int, ...]
     i = 0
     while i < len(offsets):
         j = i + 1
-        while j < len(offsets) and offsets[j][0] == offsets[j - 1][1] and not is_border(
-            text, offsets[j - 1][1], offsets[j][0]
+        while (
+            j < len(offsets)
+            and offsets[j][0] == offsets[j - 1][1]
+            and not is_border(text, offsets[j - 1][1], offsets[j][0])
         ):
             j += 1
         cases += [_case(text[offsets[i][0] : offsets[j - 1][1]])] * (j - i)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .drafter import Evidence
-from .guide import Guide, LabelTrie, Mode, State, TokenSpan, write
+from .guide import Guide, LabelTrie, Mode, State, TokenSpan
 from .prompt import Source
 from .tags import TagFormat
 
@@ -153,7 +153,13 @@ class Proposal:
             spans, (_, end, label) = spans[1:], spans[0]
             tokens, done = self._rest_of_mention(state, end, label), end
         for start, end, label in spans:
-            tokens += [*source[done:start], self._tags.open, *source[start:end], self._tags.bar, *self._trie.paths[label]]
+            tokens += [
+                *source[done:start],
+                self._tags.open,
+                *source[start:end],
+                self._tags.bar,
+                *self._trie.paths[label],
+            ]
             done = end
         return [*tokens, *source[done:]]
 

@@ -18,7 +18,16 @@ from filelock import FileLock, Timeout
 
 from .corpus import Shard
 from .errors import NerxError, OutputError, OutputLockedError
-from .output import check_output, has_content, is_single, output_schema, output_tally, staging_folder
+from .output import (
+    check_output,
+    has_content,
+    is_single,
+    is_under_way,
+    lock_file,
+    output_schema,
+    output_tally,
+    staging_folder,
+)
 from .staging import Fingerprint, Piece, Staging, digest_of, sync
 from .tally import Tally
 from .writer import CHECKPOINT_SECONDS, ShardWriter, reporting
@@ -52,7 +61,9 @@ class Sink:
         self._checkpoint_seconds = checkpoint_seconds
         metadata = {**(metadata or {}), RUN_KEY: digest_of(fingerprint)}
         self._staging = Staging(staging_folder(out), output_schema(schema, metadata))
-        self._lock = FileLock(out.with_name(f".{out.name}.nerx-lock"), timeout=0)
+        self._lock = FileLock(lock_file(out), timeout=0)
+        self._was_under_way = is_under_way(out)
+        self._is_published = False
 
     def __enter__(self) -> "Sink":
         with self._reporting():
@@ -71,28 +82,16 @@ class Sink:
     def __exit__(self, *exception: object) -> None:
         self._unlock()
 
-    @property
-    def is_published(self) -> bool:
-        """Whether the output that is there is this run's own: a run killed between publishing and tidying up."""
-        part = self.out if is_single(self.out) else next(iter(sorted(self.out.glob("part-*.parquet"))), None)
-        if part is None or not part.is_file() or not self._staging.folder.exists():
-            return False
-        try:
-            metadata = pq.read_metadata(part).metadata or {}
-        except (pa.ArrowException, OSError):
-            return False
-        return bool(metadata.get(RUN_KEY.encode()) == digest_of(self._fingerprint).encode())
-
     def tally(self) -> Tally:
         """The counts of all that is finished, by this process and those before it."""
-        if self.is_published:
+        if self._is_published:
             return output_tally(self.out)
         pieces = [piece for shard in self._staging.pieces().values() for piece in shard]
         return sum((piece.tally for piece in pieces), Tally())
 
     def pending(self, shards: Sequence[Shard]) -> Iterator[Shard]:
         """The shards that are not finished, in order; `skip` tells how far one is."""
-        if self.is_published:
+        if self._is_published:
             return
         pieces = self._staging.pieces()
         for shard in shards:
@@ -108,7 +107,8 @@ class Sink:
         """Publish the output and remove the staging folder. Raises NerxError unless every row of `shards` is there."""
         with self._reporting():
             # Asked again: hours have passed since the run began.
-            if not self._require_free():
+            self._require_free()
+            if not self._is_published:
                 pieces = self._staging.pieces()
                 for shard in shards:
                     done = sum(piece.rows for piece in pieces.get(shard.index, []))
@@ -148,16 +148,25 @@ class Sink:
         sync(self.out.parent)
 
     def _open_staging(self) -> None:
-        published = self._require_free()
-        self._staging.prepare(self._fingerprint, overwrite=self._overwrite or published)
+        # A run that was killed after it had published its result, and before it had tidied up, has only that to do.
+        self._is_published = self._was_under_way and self._holds_own_result()
+        self._require_free()
+        self._staging.prepare(self._fingerprint, overwrite=self._overwrite or self._is_published)
 
-    def _require_free(self) -> bool:
-        """Raises OutputError when something stands at the output; False when nothing does, True for our own result."""
+    def _require_free(self) -> None:
         check_output(self.out, overwrite=self._overwrite)
-        published = self.is_published
-        if self.out.exists() and has_content(self.out) and not self._overwrite and not published:
+        if self.out.exists() and has_content(self.out) and not self._overwrite and not self._is_published:
             raise OutputError(f"{self.out}: exists already; use --overwrite to replace it")
-        return published
+
+    def _holds_own_result(self) -> bool:
+        part = self.out if is_single(self.out) else next(iter(sorted(self.out.glob("part-*.parquet"))), None)
+        if part is None or not part.is_file():
+            return False
+        try:
+            metadata = pq.read_metadata(part).metadata or {}
+        except (pa.ArrowException, OSError):
+            return False
+        return bool(metadata.get(RUN_KEY.encode()) == digest_of(self._fingerprint).encode())
 
     def _unlock(self) -> None:
         # Removed while it is held: filelock takes a lock on a removed file for none, so no two runs can hold it.

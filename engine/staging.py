@@ -141,6 +141,7 @@ def write_parquet(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], tal
         for table in tables:
             table = table if table.schema.equals(schema) else table.cast(schema)
             writer.write_table(table, row_group_size=max(table.num_rows, 1))
+            del table  # before the next one is read: two at a time would show in the peak of every long run
         writer.add_key_value_metadata({TALLY_KEY.decode(): tally.to_json()})
 
 

@@ -65,7 +65,8 @@ class TagFormat:
         """Inverse of `to_dict`; raises AdapterError when the format is of another version."""
         if fields.get("version") != VERSION:
             raise AdapterError(f"tag format version {fields.get('version')!r}, this nerx reads {VERSION}: fit it again")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        return cls(**values)
 
 
 def tag_format(tokenizer: Tokenizer, *, aligned: bool = False) -> TagFormat:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+
 from nerx.cli.app import main
 
 
@@ -26,13 +27,14 @@ def runner(capsys: pytest.CaptureFixture[str]) -> Nerx:
     """A function that runs `nerx` with its arguments; streams are no terminals."""
 
     def run(*arguments: object) -> Outcome:
-        before = signal.getsignal(signal.SIGTERM)
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         capsys.readouterr()
         try:
             with pytest.raises(SystemExit) as end:
                 main([str(argument) for argument in arguments])
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, action in before.items():
+                signal.signal(number, action)
         code = end.value.code
         assert isinstance(code, int)
         return Outcome(code, *capsys.readouterr())

@@ -14,23 +14,18 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # as nerx.cli.app.main does for its own process
 
-SEED_LINES = [
-    {"label": "person", "description": "name of a person"},
-    *(
-        {"text": text, "entities": [{"start": text.index(m), "end": text.index(m) + len(m), "label": l} for m, l in found]}
-        for text, found in [
-            ("Ada Lovelace wrote from London.", [("Ada Lovelace", "person"), ("London", "place")]),
-            ("In Paris it rained.", [("Paris", "place")]),
-            ("Charles met Ada in Rome.", [("Charles", "person"), ("Ada", "person"), ("Rome", "place")]),
-            ("Nothing happened.", []),
-            ("Grace Hopper left Oslo at noon.", [("Grace Hopper", "person"), ("Oslo", "place")]),
-            ("Alan stayed.", [("Alan", "person")]),
-            ("To Lima by train, said Emmy.", [("Lima", "place"), ("Emmy", "person")]),
-            ("The engine stood still.", []),
-        ]
-    ),
-]
+TEXTS = {
+    "Ada Lovelace wrote from London.": {"Ada Lovelace": "person", "London": "place"},
+    "In Paris it rained.": {"Paris": "place"},
+    "Charles met Ada in Rome.": {"Charles": "person", "Ada": "person", "Rome": "place"},
+    "Nothing happened.": {},
+    "Grace Hopper left Oslo at noon.": {"Grace Hopper": "person", "Oslo": "place"},
+    "Alan stayed.": {"Alan": "person"},
+    "To Lima by train, said Emmy.": {"Lima": "place", "Emmy": "person"},
+    "The engine stood still.": {},
+}
 """A small domain: two labels, texts with and without entities."""
 
 
@@ -44,7 +39,12 @@ def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def seed_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("seeds") / "seeds.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in SEED_LINES), encoding="utf-8")
+    lines: list[object] = [{"label": "person", "description": "name of a person"}]
+    for text, mentions in TEXTS.items():
+        places = [(text.index(mention), mention, label) for mention, label in mentions.items()]
+        entities = [{"start": at, "end": at + len(mention), "label": label} for at, mention, label in places]
+        lines.append({"text": text, "entities": entities})
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return path
 
 

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from nerx.adapters.annotation import LineError, parse_seed
 from nerx.engine.span import Seed
 

@@ -211,7 +211,9 @@ def test_an_adapter_that_is_not_there(nerx: Nerx, corpus: Path, tmp_path: Path) 
     assert "nerx fit" in done.errors[0]
 
 
-@pytest.mark.parametrize("name", ["nerx.json", "adapter_model.safetensors", "adapter_config.json", "drafter.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["nerx.json", "adapter_model.safetensors", "adapter_config.json", "drafter.safetensors"]
+)
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_a_damaged_adapter(
     name: str, damage: str, nerx: Nerx, corpus: Path, tiny_adapter: Path, tmp_path: Path

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from nerx.engine.chunk import Chunk, chunk, merge
 from nerx.engine.span import Span
 

@@ -1,12 +1,12 @@
 """The commands at work: what goes to which stream, exit codes, and that a stopped run goes on."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,9 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 from commands import Nerx
 from filelock import FileLock
+from rich.console import Console
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from nerx.adapters.fit import FitConfig
+from nerx.cli.app import app
 from nerx.cli.extract import default_output
 from nerx.engine.errors import InputError
-from rich.console import Console
 
 TEXTS = ["Ada went to Rome.", None, "", "   ", "The engine stood still. 😀"]
 
@@ -50,7 +55,7 @@ def test_fit_shows_progress_on_stderr_and_its_result_on_stdout(
     nerx: Nerx, seed_file: Path, tiny_base: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "adapter"
-    done = nerx("fit", seed_file, "--base", tiny_base, "--out", out, "--epochs", 1, "--rank", 2, "--device", "cpu")
+    done = nerx("fit", seed_file, "--base", tiny_base, "--out", out, "--epochs", 1, "--rank", 2, "--dev", seed_file)
     assert done.code == 0
     assert {"person", "place"} <= set(done.out.split())
     assert str(out) in done.out.replace("\n", "")
@@ -70,9 +75,7 @@ def test_fit_json_is_one_line_and_quiet_is_quiet(nerx: Nerx, seed_file: Path, ti
     assert result["labels"] == ["person", "place"]
 
 
-def test_extract_writes_beside_the_input_and_keeps_every_column(
-    nerx: Nerx, corpus: Path, tiny_adapter: Path
-) -> None:
+def test_extract_writes_beside_the_input_and_keeps_every_column(nerx: Nerx, corpus: Path, tiny_adapter: Path) -> None:
     done = nerx("extract", corpus, "--adapter", tiny_adapter)
     assert done.code == 0
     before, after = pq.read_table(corpus), pq.read_table(corpus.with_name("corpus.nerx.parquet"))
@@ -84,7 +87,7 @@ def test_extract_writes_beside_the_input_and_keeps_every_column(
     for text, found in zip(TEXTS, entities, strict=True):
         assert all(text is not None and text[e["start"] : e["end"]] == e["text"] for e in found or ())
     assert after["nerx_error"].null_count == 5
-    assert "failed rows   0" in done.out
+    assert "failed rows  0" in done.out
     assert "nerx view" in done.err
 
 
@@ -152,8 +155,8 @@ def test_an_output_in_use_exits_with_75(nerx: Nerx, corpus: Path, tiny_adapter: 
 def test_a_fault_of_ours_exits_with_1_and_shows_no_values(
     nerx: Nerx, corpus: Path, tiny_adapter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(paths: list[str], **options: object) -> None:
-        secret = "what the corpus says"
+    def fails(*_: object, **__: object) -> None:
+        secret = "what the corpus says".upper()
         raise ZeroDivisionError(len(secret))
 
     monkeypatch.setattr("nerx.engine.corpus.open_corpus", fails)
@@ -161,7 +164,7 @@ def test_a_fault_of_ours_exits_with_1_and_shows_no_values(
     assert done.code == 1
     assert "Traceback" in done.err
     assert "fault in nerx" in done.errors[-1]
-    assert str(len("what the corpus says")) in done.err
+    assert "WHAT THE CORPUS SAYS" not in done.err
     assert done.out == ""
 
 
@@ -193,7 +196,12 @@ def test_inspect_tells_adapters_and_outputs_apart(nerx: Nerx, corpus: Path, tiny
 def running(*arguments: object) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "nerx", *map(str, arguments)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "100"}
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Jobs in the background of a script are born deaf to SIGINT, and the tests may be such a job.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         try:
             yield process
@@ -201,11 +209,14 @@ def running(*arguments: object) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_stopped_run_keeps_its_work_and_goes_on(
     number: signal.Signals, code: int, nerx: Nerx, tiny_adapter: Path, tmp_path: Path
 ) -> None:
-    rows = 1500
+    rows = 600
     pq.write_table(pa.table({"text": [f"Ada met {n} people in Rome." for n in range(rows)]}), tmp_path / "in.parquet")
     command = ["extract", tmp_path / "in.parquet", "--adapter", tiny_adapter]
     with running(*command) as process:
@@ -229,18 +240,32 @@ def test_a_stopped_run_keeps_its_work_and_goes_on(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.nerx.parquet", "in.parquet"]
 
 
-def test_a_stopped_fit_leaves_nothing(seed_file: Path, tiny_base: Path, tmp_path: Path) -> None:
-    options = ["--base", tiny_base, "--out", tmp_path / "adapter", "--epochs", 10_000]
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_a_stopped_fit_leaves_nothing(
+    number: signal.Signals, code: int, seed_file: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    options = ["--base", tiny_base, "--out", tmp_path / "adapter", "--epochs", 500]
     with running("fit", seed_file, *options) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if line.startswith("rehearsing: "):
+            if line.startswith("training: "):
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         rest = process.stderr.read()
-        assert process.wait() == 130
+        assert process.wait() == code
     assert "no adapter was written" in rest
     assert list(tmp_path.iterdir()) == []
+
+
+def test_fit_shows_the_defaults_that_fit_has() -> None:
+    """The command line states them again, because its help must not load what `FitConfig` stands beside."""
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    shown = {option.name: option.default for option in group.commands["fit"].params}
+    config = FitConfig(Path("seeds.jsonl"))
+    for field in fields(config):
+        if field.name != "seeds":
+            assert shown[field.name] == getattr(config, field.name), field.name
 
 
 def test_default_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

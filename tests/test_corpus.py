@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from nerx.engine import record
 from nerx.engine.corpus import Corpus, open_corpus
 from nerx.engine.errors import CorpusError
@@ -156,6 +157,11 @@ def test_jsonl_types_are_those_of_all_lines_not_of_the_first(tmp_path):
     read = rows(corpus)
     assert read[0] == {"text": "a", "n": 1.0, "when": "2024-01-01T00:00:00", "list": []}
     assert read[-1] == {"text": None, "n": 1.5, "when": "noon", "list": [{"x": "y"}]}
+
+
+def test_lists_of_nulls_are_kept(tmp_path):
+    lines = [{"text": "a", "list": [None, None], "deep": [{"of": [[None]]}]}, {"text": "b", "list": [], "deep": []}]
+    assert rows(open_corpus([write_lines(tmp_path / "a.jsonl", *lines)])) == lines
 
 
 def test_jsonl_files_may_lack_fields_of_each_other(tmp_path):

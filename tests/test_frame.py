@@ -4,9 +4,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from capitals import POISON, Capitals
+from polars.testing import assert_frame_equal
+
 from nerx.engine.errors import CorpusError
 from nerx.engine.frame import extract_frame
-from polars.testing import assert_frame_equal
 
 TEXTS = ["Ada met Bob", None, "", f"{POISON}", "nobody"]
 FOUND = [["Ada", "Bob"], None, [], None, []]

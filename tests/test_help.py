@@ -1,16 +1,16 @@
 """The help pages: complete, fast, readable on 80 columns, and true."""
 
+import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from nerx.cli.app import app
 from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
+
+from nerx.cli.app import app
 
 COMMANDS = ("fit", "extract", "eval", "view", "inspect")
 HEAVY = ("torch", "pyarrow", "polars", "transformers", "numpy", "peft")
@@ -35,12 +35,14 @@ def commands() -> Iterator[TyperCommand]:
 
 
 def test_help_is_fast() -> None:
+    """In processor time, and the best of five: other work on the machine is not nerx's fault."""
     seconds = []
     for _ in range(5):
-        began = time.perf_counter()
+        before = os.times()
         assert nerx("--help").returncode == 0
-        seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 0.4, seconds  # the best of five: other work on the machine is not nerx's fault
+        after = os.times()
+        seconds.append(sum(after[2:4]) - sum(before[2:4]))
+    assert min(seconds) < 0.4, seconds
 
 
 @pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)], ids=lambda a: "-".join(["nerx", *a]))
@@ -100,7 +102,7 @@ def test_without_arguments_the_help_is_shown() -> None:
     assert "Usage: nerx" in done.stdout + done.stderr
 
 
-def test_version(tmp_path: Path) -> None:
+def test_version() -> None:
     import nerx as package
 
     done = nerx("--version")

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from nerx.engine.errors import InputError
 from nerx.engine.label import Label, LabelSet
 

@@ -15,7 +15,7 @@ LAYERS = ("engine", "adapters", "cli")
 MAX_LINES = 320
 
 # Inside engine a file imports only files on its left. Guide stands before prompt, whose decisions are its steps;
-# listing to shard are the input formats that corpus opens.
+# listing to parquet are the input formats that corpus opens.
 ENGINE_ORDER = [
     *(
         "errors",
@@ -32,17 +32,17 @@ ENGINE_ORDER = [
         "model",
     ),
     *("batching", "proposal", "decoder", "extractor"),
-    *("listing", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet", "shard"),
-    *("corpus", "tally", "sink", "pipeline", "frame", "ray_backend"),
+    *("listing", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"),
+    *("corpus", "tally", "staging", "output", "writer", "sink", "pipeline", "frame", "ray_backend"),
 ]
 
 TERMINAL = {"typer", "rich", "jinja2"}
-FILES = {"listing", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet", "shard"}
+FILES = {"listing", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"}
 MAY_IMPORT = {
     "torch": {"engine/model", "engine/drafter", "engine/decoder"}
     | {f"adapters/{name}" for name in ("dataset", "loss", "objective", "fusion", "trainer")},
     "peft": {"engine/model", "adapters/trainer"},
-    "pyarrow": {f"engine/{name}" for name in FILES | {"corpus", "sink", "frame"}},
+    "pyarrow": {f"engine/{name}" for name in FILES | {"corpus", "staging", "output", "writer", "sink", "frame"}},
     "fsspec": {f"engine/{name}" for name in FILES | {"corpus", "sink"}},
     "ray": {"engine/ray_backend"},
 }

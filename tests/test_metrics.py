@@ -6,6 +6,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from nerx.engine.metrics import Counts, evaluate, overlap_counts
 from nerx.engine.span import Span
 

@@ -5,10 +5,12 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from itertools import chain
 from pathlib import Path
 
-import nerx
 import pytest
+
+import nerx
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = (".", "cli", "adapters", "engine")
@@ -18,7 +20,9 @@ PACKAGES = (".", "cli", "adapters", "engine")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built without a network, from a copy: setuptools leaves build folders behind, and picks stale ones up."""
     source = tmp_path_factory.mktemp("source") / "any-name"
-    ignored = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "work", "results", "nerx-adapter")
+    ignored = shutil.ignore_patterns(
+        ".*", "build", "dist", "*.egg-info", "__pycache__", "work", "results", "nerx-adapter"
+    )
     shutil.copytree(ROOT, source, ignore=ignored)
     out = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
@@ -85,7 +89,7 @@ def test_pins_lie_within_the_ranges_of_the_project() -> None:
     from packaging.utils import canonicalize_name
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     pins = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines)}
     for requirement in map(Requirement, wanted):

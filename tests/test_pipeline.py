@@ -17,6 +17,7 @@ import pytest
 from capitals import POISON, Capitals
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from nerx.engine.corpus import open_corpus
 from nerx.engine.errors import CorpusError, NerxError
 from nerx.engine.output import output_tally
@@ -264,6 +265,57 @@ def test_a_run_killed_again_and_again_ends_equal_to_an_undisturbed_one(tmp_path,
     assert kills >= 3
     assert pq.read_table(out).equals(pq.read_table(tmp_path / "whole.parquet"))
     assert {path.name for path in tmp_path.iterdir()} == {"in.parquet", "whole.parquet", name}
+
+
+STEPS = {"os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir"}
+
+
+def run_killed_at(step: int, source: Path, out: Path, *, overwrite: bool) -> bool:
+    """Run in a process that ends, as a killed one does, before its `step`-th change to a folder: whether it did."""
+    child = os.fork()
+    if not child:
+        left = step
+
+        def hook(event: str, _: object) -> None:
+            nonlocal left
+            if event in STEPS:
+                left -= 1
+                if left == 0:
+                    os._exit(9)
+
+        sys.addaudithook(hook)
+        try:
+            corpus = open_corpus([source], batch_rows=10, shard_rows=20)
+            run(corpus, Capitals(), open_sink(out, corpus, Capitals(), overwrite=overwrite))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, 9)
+    return code == 9
+
+
+@pytest.mark.parametrize("name", ["o.parquet", "o"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_killed_before_any_single_step_can_be_finished(tmp_path, name, overwrite):
+    source = write_corpus(tmp_path / "in.parquet", 50, row_group_size=20)
+    extract(source, tmp_path / "whole.parquet")
+    whole = pq.read_table(tmp_path / "whole.parquet")
+    step, killed = 0, True
+    while killed:
+        step += 1
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        if overwrite:
+            extract(source, folder / name, Capitals("old"))
+        killed = run_killed_at(step, source, folder / name, overwrite=overwrite)
+        if (folder / name).exists():
+            assert pq.read_table(folder / name).equals(whole)
+        if killed:
+            assert not run_killed_at(0, source, folder / name, overwrite=overwrite)
+        assert pq.read_table(folder / name).equals(whole)
+        assert [path.name for path in folder.iterdir()] == [name]
+    assert step > 8
 
 
 # Dry run

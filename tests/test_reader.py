@@ -5,6 +5,7 @@ import hashlib
 import json
 
 import pytest
+
 from nerx.adapters.reader import read_labels, read_seeds
 from nerx.engine.errors import SeedError
 from nerx.engine.label import Label

@@ -14,6 +14,7 @@ from capitals import Capitals
 from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from nerx.engine.corpus import Corpus, open_corpus
 from nerx.engine.entity import ENTITIES, entity_columns, settle
 from nerx.engine.errors import NerxError, OutputError, OutputLockedError
@@ -162,6 +163,7 @@ def test_an_existing_output_needs_overwrite_and_is_replaced_whole(tmp_path, name
     before = pq.read_table(out)
     sink = make_sink(corpus, out, overwrite=True)
     with sink:
+        assert len(list(sink.pending(corpus.shards()))) == len(corpus.shards())
         fill(corpus, sink, shards=3)
         assert pq.read_table(out).equals(before)
         fill(corpus, sink)

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from nerx.adapters.split import MIN_SEEDS, folds, split
 from nerx.engine.span import Seed, Span
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
+
 from nerx.engine.span import Seed, Span
 
 DEFAULT_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "ner"

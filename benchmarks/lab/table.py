@@ -69,22 +69,22 @@ def _line(row: str, shots: int, cells: Sequence[Cell], sets: Sequence[str]) -> L
 
 def markdown(lines: Sequence[Line], sets: Sequence[str]) -> str:
     """Columns padded to equal width, so that the same text serves terminal and file."""
-    table = [["shots", "row", *sets, "mean", "fit s", "cpu s", "texts/s"]]
-    for line in lines:
-        table.append(
-            [
-                str(line.shots),
-                line.row,
-                *(str(line.scores.get(name, "-")) for name in sets),
-                "-" if line.mean_f1 is None else f"{line.mean_f1:.1f}",
-                f"{line.fit_seconds:.0f}",
-                f"{line.fit_cpu_seconds:.0f}",
-                f"{line.texts_per_second:.0f}",
-            ]
-        )
+    table = [["shots", "row", *sets, "mean", "fit s", "cpu s", "texts/s"], *(_fields(line, sets) for line in lines)]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     table.insert(1, ["-" * (width - 1) + ":" if at != 1 else "-" * width for at, width in enumerate(widths)])
     return "".join(f"| {' | '.join(_padded(row, widths))} |\n" for row in table)
+
+
+def _fields(line: Line, sets: Sequence[str]) -> list[str]:
+    return [
+        str(line.shots),
+        line.row,
+        *(str(line.scores.get(name, "-")) for name in sets),
+        "-" if line.mean_f1 is None else f"{line.mean_f1:.1f}",
+        f"{line.fit_seconds:.0f}",
+        f"{line.fit_cpu_seconds:.0f}",
+        f"{line.texts_per_second:.0f}",
+    ]
 
 
 def _padded(row: Sequence[str], widths: Sequence[int]) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from lab.dataset import Task
+
 from nerx.engine.span import Span
 
 Prediction = list[tuple[Span, ...]]

@@ -74,10 +74,11 @@ class MiniLM:
             encoder_folder(), num_labels=len(bio.tag_names(task.labels))
         )
         reader = WindowReader(self._settings.max_tokens)
-        examples = []
-        for seed in task.seeds:
-            for window in reader.windows(seed.text):
-                examples.append((window, bio.encode(window.words, seed.spans, task.labels)))
+        examples = [
+            (window, bio.encode(window.words, seed.spans, task.labels))
+            for seed in task.seeds
+            for window in reader.windows(seed.text)
+        ]
         _train(model, examples, self._settings, random.Random(task.draw))
         return FittedMiniLM(model, reader, task.labels)
 
@@ -86,7 +87,7 @@ class FittedMiniLM:
     def __init__(self, model: "torch.nn.Module", reader: "WindowReader", labels: tuple[str, ...]) -> None:
         self._model, self._reader, self._labels = model.eval(), reader, labels
 
-    def predictor(self, row: str) -> Predict:
+    def predictor(self, row: str) -> Predict:  # noqa: ARG002 (there is but one)
         return self._predict
 
     def _predict(self, texts: Sequence[str], *, batch: int = 32) -> Prediction:

@@ -1,17 +1,19 @@
 """nerx's own rows: one fit answers for the fused decoder, the decoder alone and the drafter alone."""
 
-import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab.dataset import Task
-from lab.machine import package_version
+
+import nerx
 
 from .contender import Predict, Prediction
+
+if TYPE_CHECKING:
+    from nerx.adapters.fit import Budget, FitConfig
 
 OVERRIDES: dict[str, dict[str, Any]] = {
     "nerx": {},
@@ -26,7 +28,7 @@ class NerxSettings:
     """Passed on to FitConfig. `contrast` None is fit's own default; `device` is resolved before it enters a key."""
 
     base: str = "embedded"
-    budget: str = "normal"
+    budget: "Budget" = "normal"
     device: str = "auto"
     contrast: float | None = None
 
@@ -42,35 +44,36 @@ class Nerx:
         self.rows = tuple(self._overrides)
 
     def settings(self, row: str) -> Mapping[str, object]:
-        from nerx.engine.model import pick_device
+        """The recipe is in it, so that a changed learning rate is another cell; other changes of code are not."""
+        from nerx.engine.card import base_digest
+        from nerx.engine.model import base_folder, pick_device
 
-        chosen = self._settings
+        folder = base_folder(self._settings.base)
         return {
-            "nerx": package_version("nerx"),
-            "base": base_digest(chosen.base),
-            "budget": chosen.budget,
-            "device": pick_device(chosen.device).type,
-            "contrast": chosen.contrast,
+            "nerx": nerx.__version__,
+            "base": base_digest(folder)[:16] if folder.is_dir() else self._settings.base,
+            "device": pick_device(self._settings.device).type,
+            "recipe": asdict(self._config(Path()).recipe()),
             **self._overrides[row],
         }
 
     def fit(self, task: Task) -> "FittedNerx":
-        from nerx.adapters.fit import FitConfig, fit
+        from nerx.adapters.fit import fit
 
         folder = tempfile.TemporaryDirectory(prefix="nerx-few-shot-")
-        result = fit(
-            FitConfig(
-                seeds=task.seeds_path,
-                out=Path(folder.name) / "adapter",
-                base=self._settings.base,
-                seed=task.draw,
-                device=self._settings.device,
-                budget=self._settings.budget,
-                contrast=self._settings.contrast,
-            )
-        )
-        notes = {"alpha": result.alpha, "holdout_f1": 100 * result.evaluation.micro.f1}
+        config = replace(self._config(task.seeds_path), out=Path(folder.name) / "adapter", seed=task.draw)
+        result = fit(config)
+        held_out = result.evaluation
+        notes = {"alpha": result.alpha, "holdout_f1": None if held_out is None else 100 * held_out.micro.f1}
         return FittedNerx(folder, result.adapter, self._settings.device, self._overrides, notes)
+
+    def _config(self, seeds: Path) -> "FitConfig":
+        from nerx.adapters.fit import FitConfig
+
+        chosen = self._settings
+        return FitConfig(
+            seeds=seeds, base=chosen.base, device=chosen.device, budget=chosen.budget, contrast=chosen.contrast
+        )
 
 
 class FittedNerx:
@@ -103,18 +106,3 @@ class FittedNerx:
 
     def notes(self) -> Mapping[str, object]:
         return self._notes
-
-
-@cache
-def base_digest(base: str) -> str:
-    """16 hex digits over the files of a base's folder; a hub id stands for itself."""
-    from nerx.engine.model import EMBEDDED
-
-    folder = EMBEDDED if base == "embedded" else Path(base)
-    if not folder.is_dir():
-        return base
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in {".json", ".safetensors", ".txt"}:
-            digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lab.dataset import Task
 from lab.machine import package_version
+
 from nerx.engine.span import Seed, Span
 
 from .contender import MissingRivalError, Predict, Prediction
@@ -68,7 +69,7 @@ class FittedSpacy:
     def __init__(self, pipeline: "Language") -> None:
         self._pipeline = pipeline
 
-    def predictor(self, row: str) -> Predict:
+    def predictor(self, row: str) -> Predict:  # noqa: ARG002 (there is but one)
         return self._predict
 
     def _predict(self, texts: Sequence[str]) -> Prediction:

@@ -1,12 +1,13 @@
 """One trial: a contender learns a task, is timed, and is judged by nerx's own strict metrics. One cell a row."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from lab.cell import Cell, CellKey
+from lab.cell import Cell, CellKey, CellStore
 from lab.dataset import Task
 from lab.machine import commit, this_machine
+
 from nerx.engine.metrics import evaluate
 
 from .contender import Contender
@@ -23,6 +24,25 @@ def cell_key(contender: Contender, row: str, task: Task) -> CellKey:
         data=task.digest,
         settings=contender.settings(row),
     )
+
+
+def resume(
+    store: CellStore,
+    contender: Contender,
+    rows: Sequence[str],
+    task: Task,
+    *,
+    threads: int,
+    done: Callable[[Cell], None] = lambda _: None,
+) -> list[Cell]:
+    """A cell for each of `rows`: from `store`, or else attempted, put there and told to `done`."""
+    found = {row: store.get(cell_key(contender, row, task)) for row in rows}
+    if missing := [row for row, cell in found.items() if cell is None]:
+        for new in attempt(contender, missing, task, threads=threads):
+            store.add(new)
+            done(new)
+            found[new.key.row] = new
+    return [cell for cell in found.values() if cell is not None]
 
 
 def attempt(contender: Contender, rows: Sequence[str], task: Task, *, threads: int) -> list[Cell]:

@@ -1,6 +1,6 @@
 """Write the trained base as a plain Hugging Face checkpoint folder, in half precision, with its drafter and card.
 
-    python examples/base/export.py --work examples/base/work --out engine/embedded
+python examples/base/export.py --work examples/base/work --out engine/embedded
 """
 
 import argparse

@@ -52,7 +52,10 @@ def train(model: LanguageModel, parts: Any, sampler: Sampler, options: argparse.
     """Draw, learn and checkpoint until `options.tokens` tokens (padding left out) were seen."""
     fresh = [*parts["drafter"].parameters(), *parts["projection"].parameters()]
     optimizer = torch.optim.AdamW(
-        [{"params": list(parts["network"].parameters()), "lr": options.rate}, {"params": fresh, "lr": 2 * options.rate}],
+        [
+            {"params": list(parts["network"].parameters()), "lr": options.rate},
+            {"params": fresh, "lr": 2 * options.rate},
+        ],
         weight_decay=0.05,
         betas=(0.9, 0.98),
         fused=True,
@@ -69,7 +72,7 @@ def train(model: LanguageModel, parts: Any, sampler: Sampler, options: argparse.
     log = (options.work / "log.jsonl").open("a")
     weights = Weights(draft=1.0, contrast=options.contrast)
     parts.train()
-    means = {"legal": 0.0, "draft": 0.0, "contrast": 0.0}
+    means: dict[str, float] = {}
     while seen < options.tokens:
         began = time.monotonic()
         rng = random.Random(f"{options.seed}/{chunk}")
@@ -88,10 +91,9 @@ def train(model: LanguageModel, parts: Any, sampler: Sampler, options: argparse.
             optimizer.zero_grad()
             step += 1
             seen += sum(map(len, group))
-            for name in means:
-                means[name] += 0.02 * (float(getattr(loss, name)) - means[name]) if step > 50 else 0.0
-                if step <= 50:
-                    means[name] += (float(getattr(loss, name)) - means[name]) / step
+            for name in ("legal", "draft", "contrast"):
+                value = float(getattr(loss, name))
+                means[name] = value + 0.98 * (means.get(name, value) - value)
         chunk += 1
         seconds += time.monotonic() - began
         record = {"step": step, "tokens": seen, "seconds": round(seconds), **{k: round(v, 4) for k, v in means.items()}}

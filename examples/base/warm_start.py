@@ -29,6 +29,7 @@ def warm_start(*, aligned: bool = True, case: bool = True) -> Any:
     config = BertConfig.from_pretrained(folder)
     config.is_decoder = True
     config.attention_probs_dropout_prob = 0.0
+    config.hidden_dropout_prob = 0.0  # less than one pass over the data: nothing to regularise, a fifth of the time
     config.architectures = ["BertLMHeadModel"]
     config.nerx_aligned = aligned
     config.nerx_case = case

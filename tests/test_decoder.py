@@ -1,0 +1,130 @@
+"""Drafted decoding against step-by-step decoding, and both against plain transformers without any cache of ours."""
+
+import math
+
+import pytest
+import torch
+from families import FAMILIES, SENTENCES, make_base
+
+from nerx.engine.decoder import Decoder
+from nerx.engine.drafter import Drafter
+from nerx.engine.guide import Guide, Mode
+from nerx.engine.label import Label, LabelSet
+from nerx.engine.model import EMBEDDED, load_base, load_drafter
+
+LABELS = LabelSet((Label("person", "a human being"), Label("place"), Label("place name"), Label("company", "a firm")))
+TEXTS = [" ".join(SENTENCES[i % 5 :][: 1 + i % 3])[: 20 + 15 * i].strip() for i in range(16)]
+BASES = (*FAMILIES, "embedded")
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory):
+    loaded = {}
+
+    def load(name):
+        if name not in loaded:
+            folder = EMBEDDED if name == "embedded" else make_base(name, tmp_path_factory.mktemp(name))
+            model = load_base(folder, device="cpu")
+            drafter = load_drafter(folder, model.width) or random_drafter(model.width)
+            head = model.encoder.encode_head(LABELS)
+            loaded[name] = model, drafter, head, [model.encoder.encode_source(text) for text in TEXTS]
+        return loaded[name]
+
+    return load
+
+
+def random_drafter(width):
+    torch.manual_seed(1)
+    drafter = Drafter(width)
+    with torch.no_grad():
+        for weight in drafter.parameters():
+            weight.mul_(3.0)
+    return drafter.eval()
+
+
+class AlwaysWrong(torch.nn.Module):
+    """Drafts the opposite of what it believes, at full confidence."""
+
+    def __init__(self, drafter):
+        super().__init__()
+        self.drafter = drafter
+
+    def forward(self, *args):
+        return (-self.drafter(*args).clamp(min=-30.0)).log_softmax(dim=2)
+
+
+def assert_same(fast, slow):
+    assert [one.ids for one in fast] == [one.ids for one in slow]
+    for mine, reference in zip(fast, slow, strict=True):
+        assert [span for span, _ in mine.spans] == [span for span, _ in reference.spans]
+        for (_, score), (_, expected) in zip(mine.spans, reference.spans, strict=True):
+            assert math.isclose(score, expected, abs_tol=1e-4)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+@pytest.mark.parametrize("base", BASES)
+def test_drafted_decoding_equals_step_by_step_decoding(bases, base, alpha):
+    model, drafter, head, sources = bases(base)
+    decoder = Decoder(model, head, drafter, alpha=alpha)
+    fast, slow = decoder.decode(sources), decoder.decode(sources, drafts=False)
+    assert_same(fast, slow)
+    assert sum(one.rounds for one in fast) < sum(one.rounds for one in slow) / 2
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_decoding_without_any_drafter_equals_step_by_step_decoding(bases, base):
+    model, _, head, sources = bases(base)
+    decoder = Decoder(model, head)
+    assert_same(decoder.decode(sources), decoder.decode(sources, drafts=False))
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_a_drafter_that_is_always_wrong_costs_rounds_and_changes_nothing(bases, base):
+    model, drafter, head, sources = bases(base)
+    wrong = Decoder(model, head, AlwaysWrong(drafter), alpha=0.0)
+    assert_same(wrong.decode(sources), Decoder(model, head, drafter, alpha=0.0).decode(sources, drafts=False))
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_a_text_s_result_does_not_depend_on_its_batch(bases, base):
+    model, drafter, head, sources = bases(base)
+    decoder = Decoder(model, head, drafter)
+    assert_same(decoder.decode(sources), [decoder.decode([source])[0] for source in sources])
+
+
+@pytest.mark.parametrize("base", FAMILIES)
+def test_step_by_step_decoding_equals_plain_transformers(bases, base):
+    """The whole sequence anew for every token, with the library's own masks and positions."""
+    model, _, head, sources = bases(base)
+    decoded = Decoder(model, head).decode(sources[:4], drafts=False)
+    for source, ours in zip(sources[:4], decoded, strict=True):
+        ids, scores = plain_decode(model, head, source)
+        assert ours.ids == tuple(ids)
+        assert [score for _, score in ours.spans] == pytest.approx(scores, abs=1e-4)
+
+
+@torch.inference_mode()
+def plain_decode(model, head, source):
+    guide = Guide(source.ids, source.borders, head.trie, model.tags)
+    prompt = [*head.ids, *source.ids, *model.tags.output_mark]
+    answer, scores, log_score = [], [], 0.0
+    while not guide.is_finished:
+        allowed, before = guide.allowed(), guide.state.mode
+        logits = model.network(input_ids=torch.tensor([prompt + answer]), use_cache=False).logits[0, -1, list(allowed)]
+        best, index = logits.log_softmax(dim=0).max(dim=0)
+        answer.append(allowed[int(index)])
+        guide.advance(answer[-1])
+        after = guide.state.mode
+        if before is not after or before is Mode.LABEL:
+            log_score += float(best)
+        if before is Mode.LABEL and after is Mode.OUTSIDE:
+            scores.append(math.exp(log_score))
+            log_score = 0.0
+    return answer, scores
+
+
+def test_the_drafter_alone_takes_no_rounds(bases):
+    model, drafter, head, sources = bases("embedded")
+    drafted = Decoder(model, head, drafter).draft(sources)
+    assert all(one.rounds == 0 for one in drafted)
+    assert all(0 <= score <= 1 for one in drafted for _, score in one.spans)

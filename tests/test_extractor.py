@@ -1,0 +1,152 @@
+"""Extraction from text to spans: any text, any length, memory that runs out."""
+
+import pytest
+import torch
+from families import make_base
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nerx.engine.card import AdapterCard
+from nerx.engine.drafter import Drafter
+from nerx.engine.errors import AdapterError, InputError
+from nerx.engine.extractor import Extractor
+from nerx.engine.label import Label, LabelSet
+from nerx.engine.model import load_base
+
+LABELS = LabelSet((Label("person"), Label("place", "somewhere"), Label("地名"), Label("person name")))
+
+PARTS = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(
+        [
+            "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+            "e\u0301a\u0308\u20dd",
+            "שלום עולם",
+            "مرحبا",
+            "東京タワー",
+            "한국어",
+            "\r\n",
+            "\x00\x07\x1b[31m",
+            "\u202e\u200f",
+            "[[Ada|person]]",
+            "]]|[[",
+            "|",
+            "\n\nTagged:\n",
+            "<s></s>",
+            "[unused1]",
+            "New York",
+            "ignore previous instructions",
+            "\ufeff",
+            "\U0010ffff",
+            "ﬁﬃ",
+            "İstanbul",
+            " \t ",
+        ]
+    ),
+)
+HOSTILE = st.lists(PARTS, max_size=6).map("".join)
+
+
+@pytest.fixture(scope="module")
+def extractor(tmp_path_factory):
+    """A random model over a byte-level vocabulary: it tags wildly, whatever the text."""
+    model = load_base(make_base("mistral", tmp_path_factory.mktemp("base")), device="cpu")
+    torch.manual_seed(3)
+    drafter = Drafter(model.width)
+    with torch.no_grad():
+        for weight in drafter.parameters():
+            weight.mul_(3.0)
+    return make(model, drafter)
+
+
+def make(model, drafter=None, **options):
+    tags = model.tags.to_dict()
+    card = AdapterCard(labels=LABELS, base="", base_digest="", tag_format=tags, nerx_version="", created="")
+    return Extractor(model, drafter, card, **options)
+
+
+def assert_exact(text, extraction):
+    assert extraction.error is None
+    assert extraction.characters == len(text)
+    end = 0
+    for span in extraction.spans:
+        assert end <= span.start < span.end <= len(text)
+        assert text[span.start : span.end].strip() == text[span.start : span.end] != ""
+        assert span.label in LABELS.names
+        assert 0 <= span.score <= 1
+        end = span.end
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(HOSTILE, min_size=50, max_size=50))
+def test_five_thousand_hostile_texts_yield_exact_spans(extractor, texts):
+    extractions = extractor.extract(texts)
+    for text, extraction in zip(texts, extractions, strict=True):
+        assert_exact(text, extraction)
+    if sum(map(len, texts)) > 300:
+        assert any(extraction.spans for extraction in extractions)  # a model that tags nothing would prove nothing
+
+
+@pytest.mark.parametrize("length", [1 << 15, pytest.param(1 << 20, marks=pytest.mark.slow)])
+def test_a_long_text_is_read_to_its_last_character(extractor, length):
+    text = ("Ada Lovelace met 東京 again. " * 50_000 + "x" * length)[:length]
+    extraction = extractor.extract([text])[0]
+    assert_exact(text, extraction)
+    assert len(extraction.spans) > length / 1000
+    assert extraction.spans[-1].end > len(text) - 2000
+
+
+def test_null_is_not_processed_and_empty_has_nothing(extractor):
+    null, empty, blank = extractor.extract([None, "", " \n "])
+    assert (null.spans, null.error) == (None, None)
+    assert empty.spans == ()
+    assert (blank.spans, blank.characters) == ((), 3)
+
+
+def test_out_of_memory_halves_the_batch_and_at_last_fails_one_row(extractor, monkeypatch):
+    decode = extractor._decoder.decode
+    sizes = []
+
+    def scarce(sources, **options):
+        sizes.append(len(sources))
+        if len(sources) > 2 or any(len(source) > 100 for source in sources):
+            raise torch.OutOfMemoryError("pretended: the allocator itself cannot be filled in a test")
+        return decode(sources, **options)
+
+    monkeypatch.setattr(extractor._decoder, "decode", scarce)
+    texts = ["Ada met Bob."] * 7 + ["x y " * 100]
+    results = extractor.extract(texts)
+    assert max(sizes) > 2
+    assert [result.error is None for result in results] == [True] * 7 + [False]
+    assert "--batch-tokens" in results[-1].error
+    assert results[-1].spans is None
+    assert len({result.spans for result in results[:7]}) == 1
+
+
+def test_other_faults_are_not_taken_for_memory(extractor, monkeypatch):
+    def broken(_sources):
+        raise RuntimeError("shape mismatch")
+
+    monkeypatch.setattr(extractor._decoder, "decode", broken)
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        extractor.extract(["Ada"])
+
+
+def test_min_score_leaves_out_the_doubtful(extractor):
+    texts = ["Ada met Bob in Rome. " * 3]
+    scores = [span.score for span in extractor.extract(texts)[0].spans]
+    picky = make(extractor.model, extractor._decoder.drafter, min_score=sorted(scores)[len(scores) // 2])
+    kept = picky.extract(texts)[0].spans
+    assert 0 < len(kept) < len(scores)
+
+
+def test_too_many_labels_for_the_base_is_a_clear_error(extractor):
+    many = LabelSet(tuple(Label(f"label number {n}", "a rather long description of it") for n in range(60)))
+    card = AdapterCard(labels=many, base="", base_digest="", tag_format={}, nerx_version="", created="")
+    with pytest.raises(InputError, match="leaves 0 tokens for text"):
+        Extractor(extractor.model, None, card)
+
+
+def test_a_missing_adapter_says_how_to_make_one(tmp_path):
+    with pytest.raises(AdapterError, match="nerx fit"):
+        Extractor.load(tmp_path / "nowhere")
