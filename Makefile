@@ -5,8 +5,9 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 FREIGHT := examples/freight
 DEMO := build/demo
+DATA ?= ../shared/data/ner
 
-.PHONY: help setup demo test test-all lint format bench clean
+.PHONY: help setup demo test test-all lint format docs bench clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -44,9 +45,14 @@ format: setup  ## let ruff put imports and layout in order
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+docs: setup  ## write docs/help.md from the help pages
+	$(BIN)/python docs/build_help.py
+
 bench: setup  ## the quick benchmarks, each under 10 minutes on two cores
 	$(INSTALL) -e '.[bench]'
-	$(BIN)/python benchmarks/few_shot.py --quick
+	$(BIN)/python benchmarks/decoding.py --quick
+	@if [ -d "$(DATA)" ]; then $(BIN)/python benchmarks/few_shot.py --quick --data "$(DATA)"; \
+		else echo "few_shot.py left out, there are no NER sets at $(DATA): make bench DATA=/path/to/ner"; fi
 
 clean:  ## remove what was built; keeps .venv
 	rm -rf build dist nerx.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -51,7 +51,7 @@ class Enriched:
         entities = polars.col("entities")
         wanted = entities.list.len() > 0
         if label is not None:
-            wanted = entities.list.eval(polars.element().struct.field("label") == label).list.any()
+            wanted = entities.list.eval(polars.element().struct.field("label")).list.contains(label)
         frame = self.frame.select(self.text_column, "entities", "nerx_error").with_row_index("row")
         chosen = (frame if empty else frame.filter(wanted)).head(limit).collect(engine="streaming")
         return [

@@ -15,8 +15,11 @@ from .progress import duration
 if TYPE_CHECKING:
     from ..engine.card import AdapterCard
 
-_ORIGIN = ("version", "adapter", "base", "base_digest", "options", "text_column", "offset_unit")
+_ORIGIN = ("version", "adapter", "base", "options", "text_column", "offset_unit")
 """Facts in an output's metadata that say something to people."""
+
+_DIGEST = 12
+"""Digits of a digest that are shown; --json has them all."""
 
 
 def inspect(
@@ -46,9 +49,9 @@ def _show_adapter(path: Path, card: "AdapterCard", json: bool) -> None:
         console.print_json({"kind": "adapter", "path": str(path), **card.to_dict()})
         return
     facts = [
-        ("base", f"{card.base} ({card.base_digest[:12]})"),
-        ("digest", card.digest[:12]),
-        ("seeds", f"{card.seeds:,} texts ({card.seeds_digest[:12]})"),
+        ("base", f"{card.base} ({card.base_digest[:_DIGEST]})"),
+        ("digest", card.digest[:_DIGEST]),
+        ("seeds", f"{card.seeds:,} texts ({card.seeds_digest[:_DIGEST]})"),
         ("LoRA rank", str(card.rank)),
         ("evidence", f"alpha {card.alpha:g}, temperature {card.temperature:g}"),
         (
@@ -69,6 +72,7 @@ def _show_output(path: Path, json: bool) -> None:
     if json:
         console.print_json({"kind": "output", "path": str(path), **asdict(tally), "metadata": enriched.metadata})
         return
+    origin = {**enriched.metadata, "adapter": enriched.metadata.get("adapter", "")[:_DIGEST]}
     facts = [
         ("rows", f"{tally.rows:,}"),
         ("texts", f"{tally.texts:,}"),
@@ -76,7 +80,7 @@ def _show_output(path: Path, json: bool) -> None:
         ("entities", f"{tally.entities:,}"),
         ("time", duration(tally.seconds)),
         ("files", f"{len(enriched.parts):,}"),
-        *((name.replace("_", " "), enriched.metadata[name]) for name in _ORIGIN if name in enriched.metadata),
+        *((name.replace("_", " "), origin[name]) for name in _ORIGIN if name in origin),
     ]
     counts = [tables.count_table(tally.entities_per_label)] if tally.entities_per_label else []
     console.print_result(str(path), tables.fact_table(facts), *counts)

