@@ -15,6 +15,10 @@ from .console import notes
 LINE_INTERVAL = 5.0
 """Seconds between two plain lines of one stage."""
 
+_BAR_WIDTH = 12
+_TIME_AND_GAPS = 12
+"""Columns of `0:12:34` and of the spaces between the parts of a live bar."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tick:
@@ -62,7 +66,7 @@ class _LiveBar:
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
             TextColumn("{task.description}", style="bold"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=_BAR_WIDTH),
             _Count(),
             TextColumn("{task.fields[stats]}", style="cyan"),
             TimeRemainingColumn(compact=True),
@@ -85,9 +89,9 @@ class _LiveBar:
             self._progress.remove_task(self._task)
             self._task = self._progress.add_task(tick.stage, total=tick.total, unit=tick.unit, stats="")
             self._stage = tick.stage
-        self._progress.update(
-            self._task, completed=tick.done, total=tick.total, unit=tick.unit, stats="  ".join(tick.stats)
-        )
+        taken = len(tick.stage) + len(_count(tick.done, tick.total, tick.unit)) + _BAR_WIDTH + _TIME_AND_GAPS
+        stats = _fitting(tick.stats, self._progress.console.width - taken)
+        self._progress.update(self._task, completed=tick.done, total=tick.total, unit=tick.unit, stats=stats)
 
     def note(self, text: str) -> None:
         self._progress.console.print(text, soft_wrap=True)
@@ -119,6 +123,13 @@ class _Lines:
         if seconds > 1 and tick.done and tick.total and tick.done < tick.total:
             parts.append(f"{duration(seconds * (tick.total - tick.done) / tick.done)} left")
         return f"{tick.stage}: {'  '.join(filter(None, parts))}" if any(parts) else f"{tick.stage} ..."
+
+
+def _fitting(stats: tuple[str, ...], room: int) -> str:
+    """As many of the first `stats` as fit into `room` columns: a narrow terminal shows less, not halves."""
+    while stats and len("  ".join(stats)) > room:
+        stats = stats[:-1]
+    return "  ".join(stats)
 
 
 def _count(done: int, total: int | None, unit: str) -> str:

@@ -30,7 +30,6 @@ class Line:
     mean_f1: float | None
     fit_seconds: float
     fit_cpu_seconds: float
-    texts_per_second: float
 
     @property
     def key(self) -> str:
@@ -63,13 +62,12 @@ def _line(row: str, shots: int, cells: Sequence[Cell], sets: Sequence[str]) -> L
         mean_f1=statistics.mean(score.mean for score in scores.values()) if len(scores) == len(sets) else None,
         fit_seconds=statistics.mean(cell.fit_seconds for cell in cells),
         fit_cpu_seconds=statistics.mean(cell.fit_cpu_seconds for cell in cells),
-        texts_per_second=sum(cell.key.texts for cell in cells) / sum(cell.extract_seconds for cell in cells),
     )
 
 
 def markdown(lines: Sequence[Line], sets: Sequence[str]) -> str:
     """Columns padded to equal width, so that the same text serves terminal and file."""
-    table = [["shots", "row", *sets, "mean", "fit s", "cpu s", "texts/s"], *(_fields(line, sets) for line in lines)]
+    table = [["shots", "row", *sets, "mean", "fit s", "cpu s"], *(_fields(line, sets) for line in lines)]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     table.insert(1, ["-" * (width - 1) + ":" if at != 1 else "-" * width for at, width in enumerate(widths)])
     return "".join(f"| {' | '.join(_padded(row, widths))} |\n" for row in table)
@@ -83,7 +81,6 @@ def _fields(line: Line, sets: Sequence[str]) -> list[str]:
         "-" if line.mean_f1 is None else f"{line.mean_f1:.1f}",
         f"{line.fit_seconds:.0f}",
         f"{line.fit_cpu_seconds:.0f}",
-        f"{line.texts_per_second:.0f}",
     ]
 
 
@@ -109,7 +106,6 @@ def to_dict(lines: Sequence[Line]) -> dict[str, Any]:
                 },
                 "fit_seconds": round(line.fit_seconds, 1),
                 "fit_cpu_seconds": round(line.fit_cpu_seconds, 1),
-                "texts_per_second": round(line.texts_per_second, 1),
             }
             for line in lines
         ],

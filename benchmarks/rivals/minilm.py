@@ -29,10 +29,10 @@ IGNORED = -100
 class MiniLMSettings:
     """`head_rate` is the learning rate of the new classification head, `rate` that of the encoder; `batch` in texts."""
 
-    rate: float = 1e-4
+    rate: float = 2e-4
     head_rate: float = 1e-3
-    steps: int = 150
-    batch: int = 8
+    steps: int = 200
+    batch: int = 4
     warmup: float = 0.1
     weight_decay: float = 0.01
     max_tokens: int = 512

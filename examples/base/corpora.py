@@ -38,16 +38,16 @@ class AnnotatedSet:
     mentions: dict[str, tuple[str, ...]]
 
 
-def read_sets(folder: Path) -> list[AnnotatedSet]:
-    """Every open set but the development ones; Few-NERD with its test split too, since its train split is small."""
+def read_sets(folder: Path, splits: tuple[str, ...] = ("train",)) -> list[AnnotatedSet]:
+    """Every open set but the development ones; of Few-NERD the test split belongs to `train`, which is small."""
     sets = []
     for place in sorted(folder.iterdir()):
         if not place.is_dir() or place.name in DEVELOPMENT:
             continue
         if json.loads((place / "meta.json").read_text())["licence_class"] != "open":
             continue
-        splits = ("train", "test") if place.name == "fewnerd_inter_base" else ("train",)
-        rows = tuple(row for split in splits for row in _rows(place / f"{split}.jsonl.zst") if len(row.text) < 600)
+        read = (*splits, "test") if place.name == "fewnerd_inter_base" and "train" in splits else splits
+        rows = tuple(row for split in read for row in _rows(place / f"{split}.jsonl.zst") if len(row.text) < 600)
         names = sorted({span.label for row in rows for span in row.spans})
         found: dict[str, set[str]] = {name: set() for name in names}
         for row in rows:
