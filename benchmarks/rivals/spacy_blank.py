@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SpacySettings:
-    """`batch_start`, `batch_stop`, `batch_growth`: spaCy's compounding batch size, in texts."""
+    """`batch_start`, `batch_stop`, `batch_growth`: spaCy's compounding batch size, in texts.
+
+    Mean dev F1 over wikigold and crossner_ai at 5 and 20 shots, dropout 0.1 / 0.35: 20 epochs 17.5 / 12.8, 40 epochs
+    22.5 / 21.8, 80 epochs 22.5 / 23.0.
+    """
 
     epochs: int = 80
     dropout: float = 0.35
