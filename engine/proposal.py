@@ -16,6 +16,12 @@ from .tags import TagFormat
 COPY_DRAFT = 16
 """Source tokens drafted as plain copies where no drafter proposes anything."""
 
+REDRAFT = 24
+"""Tokens drafted at once after a disagreement: where one decision went against the draft, the next is likely near.
+
+Time of the freight example as a multiple of one teacher-forced pass: 1.80 with 24, 1.93 with 64, 2.08 without a limit.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -130,7 +136,8 @@ class Proposal:
                     draft = iter(())
                 self._advance(allowed[0])
                 continue
-            drafted = allowed.index(token) if token in allowed else None
+            is_far = self.rounds > 0 and len(self.answer) - self.read >= REDRAFT
+            drafted = allowed.index(token) if token in allowed and not is_far else None
             self.choices.append(self._choice(allowed, drafted))
             if drafted is None:
                 break

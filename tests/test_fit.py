@@ -47,9 +47,9 @@ def adapter(seeds, tmp_path_factory):
 def test_fit_learns_its_seeds(adapter):
     result, _ = adapter
     extractor = Extractor.load(result.adapter, device="cpu")
-    text = "Alan Turing and Grace Hopper left Boston."
+    text = "In Boston we met Alan Turing again."
     found = {text[s.start : s.end]: s.label for s in extractor.extract([text])[0].spans}
-    assert found == {"Alan Turing": "person", "Grace Hopper": "person", "Boston": "place"}
+    assert found == {"Boston": "place", "Alan Turing": "person"}
 
 
 def test_fit_tells_how_far_it_is(adapter):

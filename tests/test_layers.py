@@ -1,7 +1,6 @@
 """The house of docs and design: who may import whom, who may import what, and how long a file may get.
 
 Read from the syntax trees, so an import inside a function or behind TYPE_CHECKING counts as well for the layers.
-import-linter holds the same order in `make lint`; this one also knows the files that are not on its list.
 """
 
 import ast
