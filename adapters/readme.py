@@ -44,7 +44,7 @@ def _scores(card: AdapterCard) -> str:
         for name, counts in [*card.scores["per_label"].items(), ("all", card.scores["micro"])]
     )
     held = card.scores["held_out_texts"]
-    return f"""Strict scores on {held} held-out texts, from a rehearsal without them; the adapter itself learned from all.
+    return f"""Strict scores on {held} held-out texts, from a rehearsal without them; this adapter learned from all.
 
 | label | precision | recall | F1 |
 |---|---|---|---|

@@ -43,7 +43,7 @@ def main() -> None:
             or fit(FitConfig(FREIGHT / "seeds.jsonl", Path(folder) / "adapter", device="cpu", budget="quick")).adapter
         )
         extractor = Extractor.load(adapter, device="cpu")
-    decoder = extractor._decoder
+    decoder = extractor.decoder
     texts = [seed.text for seed in read_seeds(FREIGHT / "gold.jsonl", training=False).seeds]
     sources = [extractor.model.encoder.encode_source(text) for text in texts]
     sources = [source.part(0, min(len(source), 150)) for source in sources if len(source)][: options.texts]

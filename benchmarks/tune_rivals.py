@@ -41,6 +41,7 @@ CANDIDATES: dict[str, list[Contender]] = {
         MiniLM(MiniLMSettings(rate=rate, head_rate=head_rate, steps=steps, batch=batch))
         for rate, head_rate, steps, batch in (
             (2e-4, 1e-3, 200, 4),
+            (2e-4, 1e-3, 400, 4),
             (4e-4, 1e-3, 200, 4),
             (1e-4, 1e-3, 200, 4),
         )

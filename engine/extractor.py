@@ -56,7 +56,7 @@ class Extractor:
         self.model = model
         self._encoder = model.encoder
         head = self._encoder.encode_head(card.labels)
-        self._decoder = Decoder(model, head, drafter, alpha=card.alpha, temperature=card.temperature)
+        self.decoder = Decoder(model, head, drafter, alpha=card.alpha, temperature=card.temperature)
         self._batch_tokens = batch_tokens or (8_192 if model.device.type == "cpu" else 131_072)
         self._limit = chunk_limit(model, len(head.ids), card.text_limit)
 
@@ -85,12 +85,12 @@ class Extractor:
 
     @property
     def tokens(self) -> int:
-        return self._decoder.tokens
+        return self.decoder.tokens
 
     @property
     def rounds(self) -> int:
         """Decoding rounds so far, summed over chunks; step-by-step decoding takes one a token."""
-        return self._decoder.rounds
+        return self.decoder.rounds
 
     def count_tokens(self, texts: Sequence[str | None]) -> int:
         """Source tokens of `texts`, without reading them by the model."""
@@ -103,7 +103,7 @@ class Extractor:
             if text:
                 pieces += self._pieces(index, text)
         lengths = [2 * len(piece.source) for piece in pieces]
-        head = len(self._decoder.head.ids)
+        head = len(self.decoder.head.ids)
         for group in buckets([length + head for length in lengths], self._batch_tokens):
             self._decode([pieces[i] for i in group if len(pieces[i].source)])
         by_text: dict[int, list[_Piece]] = {}
@@ -120,20 +120,19 @@ class Extractor:
         """Decode a batch; when memory runs out, its halves, down to the single chunk, which then fails alone."""
         if not pieces:
             return
-        run = self._decoder.decode if self.mode == "exact" else self._decoder.draft
+        run = self.decoder.decode if self.mode == "exact" else self.decoder.draft
         try:
-            for piece, decoded in zip(pieces, run([piece.source for piece in pieces]), strict=True):
-                piece.spans = self._spans(piece, decoded)
+            outcomes = run([piece.source for piece in pieces])
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            if len(pieces) == 1:
-                pieces[0].error = f"out of memory on a chunk of {len(pieces[0].source)} tokens; lower --batch-tokens"
-                return
-            failed = True
+            outcomes = None  # the batch is split outside the handler, where the failed pass's tensors are released
+        if outcomes is not None:
+            for piece, decoded in zip(pieces, outcomes, strict=True):
+                piece.spans = self._spans(piece, decoded)
+        elif len(pieces) == 1:
+            pieces[0].error = f"out of memory on a chunk of {len(pieces[0].source)} tokens; lower --batch-tokens"
         else:
-            failed = False
-        if failed:
             middle = len(pieces) // 2
             self._decode(pieces[:middle])
             self._decode(pieces[middle:])

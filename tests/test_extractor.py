@@ -104,7 +104,7 @@ def test_null_is_not_processed_and_empty_has_nothing(extractor):
 
 
 def test_out_of_memory_halves_the_batch_and_at_last_fails_one_row(extractor, monkeypatch):
-    decode = extractor._decoder.decode
+    decode = extractor.decoder.decode
     sizes = []
 
     def scarce(sources, **options):
@@ -113,7 +113,7 @@ def test_out_of_memory_halves_the_batch_and_at_last_fails_one_row(extractor, mon
             raise torch.OutOfMemoryError("pretended: the allocator itself cannot be filled in a test")
         return decode(sources, **options)
 
-    monkeypatch.setattr(extractor._decoder, "decode", scarce)
+    monkeypatch.setattr(extractor.decoder, "decode", scarce)
     texts = ["Ada met Bob."] * 7 + ["x y " * 100]
     results = extractor.extract(texts)
     assert max(sizes) > 2
@@ -127,7 +127,7 @@ def test_other_faults_are_not_taken_for_memory(extractor, monkeypatch):
     def broken(_sources):
         raise RuntimeError("shape mismatch")
 
-    monkeypatch.setattr(extractor._decoder, "decode", broken)
+    monkeypatch.setattr(extractor.decoder, "decode", broken)
     with pytest.raises(RuntimeError, match="shape mismatch"):
         extractor.extract(["Ada"])
 
@@ -135,7 +135,7 @@ def test_other_faults_are_not_taken_for_memory(extractor, monkeypatch):
 def test_min_score_leaves_out_the_doubtful(extractor):
     texts = ["Ada met Bob in Rome. " * 3]
     scores = [span.score for span in extractor.extract(texts)[0].spans]
-    picky = make(extractor.model, extractor._decoder.drafter, min_score=sorted(scores)[len(scores) // 2])
+    picky = make(extractor.model, extractor.decoder.drafter, min_score=sorted(scores)[len(scores) // 2])
     kept = picky.extract(texts)[0].spans
     assert 0 < len(kept) < len(scores)
 
