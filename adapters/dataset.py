@@ -5,8 +5,9 @@ list never says what occurs; encoding is the prompt encoder's, the same that dec
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from ..engine.label import Label, LabelSet
 from ..engine.model import Tokens
 from ..engine.prompt import Decision, Head, PromptEncoder, Source, Tagged
 from ..engine.span import Span
+
+Item = TypeVar("Item", bound=Sized)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,10 @@ def without_descriptions(labels: LabelSet, rng: random.Random, rate: float) -> L
     return LabelSet(tuple(Label(x.name) if rng.random() < rate else x for x in labels))
 
 
-def batches(examples: Sequence[Example], budget: int, rng: random.Random) -> Iterator[list[Example]]:
+def batches(examples: Sequence[Item], budget: int, rng: random.Random) -> Iterator[list[Item]]:
     """Examples of like length together, at most `budget` padded tokens a batch, in random order."""
     ordered = sorted(examples, key=lambda example: len(example) + 8 * rng.random())
-    groups: list[list[Example]] = [[]]
+    groups: list[list[Item]] = [[]]
     for example in ordered:
         if groups[-1] and len(example) * (len(groups[-1]) + 1) > budget:
             groups.append([])

@@ -1,8 +1,16 @@
-"""Few-shot entity extraction: nerx against spaCy and MiniLM, all trained on the same seeds, judged on the same texts.
+"""Few-shot entity extraction: nerx and its rivals, all trained on the same seeds, judged on the same texts.
 
     python benchmarks/few_shot.py                     the committed table (hours on 2 cores; resumes where it stopped)
     python benchmarks/few_shot.py --quick             a glance in under 10 minutes: one draw, 5 shots, fewer texts
     python benchmarks/few_shot.py --rows spacy minilm --draws 2
+
+    nerx                   `nerx fit`; alpha 0: the decoder alone; drafter: the drafter alone; contrast 0: an ablation
+    nerx zero-shot         the base without an adapter, given the labels' names; once a set, at 0 shots
+    spacy, minilm          know nothing but the seeds
+    minilm fair, gliner    first go through the base's tag stage: same sets, same rows, as many tokens of their input
+
+The tag stage of the last two takes an hour or more on one core and is done once, by this program or by
+`train_rivals.py`; it is kept in `.cache/` here and resumes where it stopped.
 
 Strict micro-F1 on character spans, percent, mean ± sample sd over the draws. Every label is asked on every text; nobody
 sees a test text, or a development split, before it is judged. Each finished cell is kept at once in a `.cells.jsonl`
@@ -28,22 +36,32 @@ from lab.dataset import DEFAULT_DATA, DataError, Task, load_task
 from lab.machine import commit, this_machine, usable_cores
 from lab.table import Line, markdown, summarise, to_dict
 from rivals.contender import Contender, MissingRivalError
+from rivals.gliner_span import GLiNERSpan
 from rivals.minilm import MiniLM
+from rivals.minilm_fair import MiniLMFair
 from rivals.ours import Nerx, NerxSettings
 from rivals.spacy_blank import SpacyBlank
+from rivals.tag_stage import base_tokens
 from rivals.trial import resume
+from rivals.zero_shot import ZeroShot
 
 if TYPE_CHECKING:
     from nerx.adapters.fit import Budget
 
 RESULTS = Path(__file__).parent / "results"
-ROWS = ("nerx", "nerx alpha 0", "nerx drafter", "nerx contrast 0", "spacy", "minilm")
-SETS = ("wnut17", "mit_movie", "crossner_science")
+ROWS = (
+    *("nerx zero-shot", "nerx", "nerx alpha 0", "nerx drafter", "nerx contrast 0"),
+    *("spacy", "minilm", "minilm fair", "gliner"),
+)
+SETS = ("wnut17", "mit_movie", "crossner_science", "sec_fin", "tasteset")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to compute and where to keep it. `texts` judged per set, 0 for all; `draws` counts from draw 0."""
+    """What to compute and where to keep it. `texts` judged per set, 0 for all; `draws` counts from draw 0.
+
+    `tokens`: how much the rivals that go through the base's tag stage read there.
+    """
 
     rows: tuple[str, ...]
     sets: tuple[str, ...]
@@ -52,6 +70,7 @@ class Plan:
     texts: int
     budget: "Budget"
     base: str
+    tokens: int
     device: str
     threads: int
     data: Path
@@ -61,16 +80,21 @@ class Plan:
 
     def tasks(self) -> Iterator[Task]:
         """Draws outermost: an interrupted run leaves whole columns, each with fewer draws."""
+        if any(not contender.seeded for contender in self.contenders()):
+            yield from (load_task(self.data, name, 0, 0, texts=self.texts) for name in self.sets)
         for draw, shots, name in itertools.product(range(self.draws), self.shots, self.sets):
             yield load_task(self.data, name, shots, draw, texts=self.texts)
 
     def contenders(self) -> list[Contender]:
         """Those that answer for at least one of the rows."""
         known: list[Contender] = [
+            ZeroShot(self.base, self.device),
             Nerx(NerxSettings(base=self.base, budget=self.budget, device=self.device)),
             Nerx(NerxSettings(base=self.base, budget=self.budget, device=self.device, contrast=0.0)),
             SpacyBlank(),
             MiniLM(),
+            MiniLMFair(self.tokens, self.data),
+            GLiNERSpan(self.tokens, self.data),
         ]
         return [contender for contender in known if set(contender.rows) & set(self.rows)]
 
@@ -83,7 +107,7 @@ def main() -> None:
         cells = list(race(plan, CellStore(plan.cells, fresh=plan.fresh)))
     except (DataError, MissingRivalError) as error:
         sys.exit(f"few_shot: {error}")
-    lines = summarise(cells, plan.rows, plan.sets, plan.shots)
+    lines = summarise(cells, plan.rows, plan.sets, (0, *plan.shots))
     print(markdown(lines, plan.sets))
     write(plan, cells, lines, seconds=time.perf_counter() - started)
 
@@ -95,6 +119,8 @@ def race(plan: Plan, store: CellStore) -> Iterator[Cell]:
         for row in contender.rows:
             contender.settings(row)  # a package that is missing is told now, not after hours of fits
     for task, contender in itertools.product(plan.tasks(), contenders):
+        if contender.seeded != bool(task.shots):
+            continue
         rows = [row for row in contender.rows if row in plan.rows]
         yield from resume(store, contender, rows, task, threads=plan.threads, done=log)
 
@@ -122,7 +148,7 @@ def write(plan: Plan, cells: Sequence[Cell], lines: Sequence[Line], *, seconds: 
         "commit": commit(),
         "draws": plan.draws,
         "texts": plan.texts or "all",
-        "seeds": {f"{task.dataset}_{task.shots}_{task.draw}": len(task.seeds) for task in plan.tasks()},
+        "seeds": {f"{task.dataset}_{task.shots}_{task.draw}": len(task.seeds) for task in plan.tasks() if task.shots},
         "settings": {cell.key.row: dict(cell.key.settings) for cell in cells},
         "cell_seconds": round(sum(cell.fit_seconds + cell.extract_seconds for cell in cells)),
         "run_seconds": round(seconds),
@@ -149,6 +175,14 @@ def to_page(document: dict[str, Any], table: str) -> str:
         for row, chosen in document["settings"].items()
     )
     return f"""# Few-shot entity extraction
+
+    nerx                   `nerx fit`; alpha 0: the decoder alone; drafter: the drafter alone; contrast 0: an ablation
+    nerx zero-shot         the base without an adapter, given the labels' names; once a set, at 0 shots
+    spacy, minilm          know nothing but the seeds
+    minilm fair, gliner    first go through the base's tag stage: same sets, same rows, as many tokens of their input
+
+The tag stage of the last two takes an hour or more on one core and is done once, by this program or by
+`train_rivals.py`; it is kept in `.cache/` here and resumes where it stopped.
 
 Strict micro-F1 on character spans, percent: mean ± sample sd over {document["draws"]} draws of the seeds; `mean` is
 over the sets. Judged on {document["texts"]} test texts a set, the same for every row; every label is asked of each.
@@ -178,6 +212,7 @@ def parse(arguments: Sequence[str]) -> Plan:
     parser.add_argument("--texts", help="test texts a set, or `all`; default: 500", metavar="N")
     parser.add_argument("--budget", choices=("quick", "normal", "thorough"), help="nerx fit's; default: normal")
     parser.add_argument("--base", default="embedded", help="nerx's base: a folder or hub id")
+    parser.add_argument("--tokens", type=float, help="the rivals' tag stage; default: as the base's", metavar="N")
     parser.add_argument("--device", default="auto", help="nerx's device; the rivals stay on CPU")
     parser.add_argument("--threads", type=int, default=usable_cores(), metavar="N")
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder of the NER sets")
@@ -197,6 +232,7 @@ def parse(arguments: Sequence[str]) -> Plan:
         texts=0 if texts == "all" else int(texts),
         budget=chosen.budget or ("quick" if quick else "normal"),
         base=chosen.base,
+        tokens=round(chosen.tokens or base_tokens(chosen.base)),
         device=chosen.device,
         threads=chosen.threads,
         data=chosen.data,

@@ -78,7 +78,7 @@ class Search:
 
     @property
     def short(self) -> int:
-        """Texts that are the same as a development text but have fewer than FEWEST words, such as `By:` and `4.`."""
+        """Texts that are the same as a development text but have fewer than FEWEST words: mostly a single one."""
         return len({leak.line for leak in self.leaks if leak.match.kind == "exact" and leak.words < FEWEST})
 
     def to_dict(self) -> dict[str, Any]:
@@ -190,17 +190,18 @@ def to_page(document: dict[str, Any], searches: Sequence[Search]) -> str:
     seen = ", ".join(f"{count} of {name} ({split})" for (name, split), count in sorted(held_out.items())) or "none"
     return f"""# Leaks
 
-{document["development_texts"]:,} texts of the development sets ({", ".join(DEVELOPMENT)}; every split and every
-draw of seeds) looked for in all that the recipe of the embedded base reads: annotated rows in the tag stage, paragraphs
-of open text in a text stage.
+{document["development_texts"]:,} texts of the development sets, every split and every draw of seeds, looked for in all
+that the recipe of the embedded base reads: annotated rows in the tag stage, paragraphs of open text in a text stage.
+The sets: {", ".join(DEVELOPMENT)}.
 
 {table(searches)}
 - exact: the whole texts are the same, letter case, white space and punctuation aside; of these, the next column has
-  fewer than {FEWEST} words, such as `By:` or `4.`
-- contained: a development text of {FEWEST} to {RUN - 1} words stands within a longer text; {RUN} words: that many in a
-  row are the same. A text counts once, in the first column that holds it.
-- after filter: what is left of all these in the texts that the recipe trains on. `examples/base/heldout.py` builds its
-  index of the development sets at run time and leaves out every text counted here.
+  fewer than {FEWEST} words, mostly a single one
+- contained: a development text of {FEWEST} to {RUN - 1} words stands within a longer text, often by chance: some
+  texts of mit_movie are a film's title
+- {RUN} words: that many in a row are the same; a text counts once, in the first column that holds it
+- after filter: what is left of all these in the texts that the recipe trains on; `examples/base/heldout.py` builds its
+  index of the development sets at run time and leaves out every text counted here
 
 The base that ships so far was trained before the filter, on the tag stage alone. Texts of at least {FEWEST} words that
 its rows share with development texts: {seen}.

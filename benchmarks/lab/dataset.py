@@ -27,14 +27,17 @@ class DataError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One thing to learn: `seeds` (draw `draw` of `shots`-shot seeds of `dataset`), then find `labels` in `texts`."""
+    """One thing to learn: `seeds` (draw `draw` of `shots`-shot seeds of `dataset`), then find `labels` in `texts`.
+
+    With 0 shots there is nothing to learn from: no seeds, and no file of them.
+    """
 
     dataset: str
     shots: int
     draw: int
     language: str
     labels: tuple[str, ...]
-    seeds_path: Path
+    seeds_path: Path | None
     seeds: tuple[Seed, ...]
     test: tuple[Seed, ...]
 
@@ -71,11 +74,11 @@ def load_task(
     if not folder.is_dir():
         there = ", ".join(sorted(path.name for path in data.glob("*/"))) or "nothing"
         raise DataError(f"no data set {dataset!r} in {data}; found: {there}; give the folder of the sets with --data")
-    seeds_path = folder / f"seeds_{shots}shot_{draw}.jsonl"
-    seeds = read_documents(seeds_path)
+    seeds_path = folder / f"seeds_{shots}shot_{draw}.jsonl" if shots else None
+    seeds = read_documents(seeds_path) if seeds_path else ()
     labels = tuple(sorted(set(json.loads((folder / "labels.json").read_text()).values())))
     seeded = {span.label for seed in seeds for span in seed.spans}
-    if seeded != set(labels):
+    if seeds_path and seeded != set(labels):
         raise DataError(f"{seeds_path}: its labels differ from labels.json in {sorted(seeded ^ set(labels))}")
     return Task(
         dataset=dataset,

@@ -7,6 +7,9 @@ from typing import Any
 
 from .cell import Cell
 
+HEADLINE = tuple((row, shots) for row in ("nerx", "minilm", "minilm fair", "spacy") for shots in (5, 20))
+"""What `mean` of the JSON always holds, null where it was not computed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -33,9 +36,13 @@ class Line:
 
     @property
     def key(self) -> str:
-        """As in `mean` of the JSON: `nerx alpha 0` at 5 shots is `nerx_alpha0_5`."""
-        first, *rest = self.row.split(" ")
-        return "_".join(part for part in (first, "".join(rest), str(self.shots)) if part)
+        return mean_key(self.row, self.shots)
+
+
+def mean_key(row: str, shots: int) -> str:
+    """As in `mean` of the JSON: `nerx alpha 0` at 5 shots is `nerx_alpha0_5`."""
+    first, *rest = row.replace("-", "").split(" ")
+    return "_".join(part for part in (first, "".join(rest), str(shots)) if part)
 
 
 def summarise(cells: Iterable[Cell], rows: Sequence[str], sets: Sequence[str], shots: Sequence[int]) -> list[Line]:
@@ -93,9 +100,10 @@ def _padded(row: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def to_dict(lines: Sequence[Line]) -> dict[str, Any]:
-    """`mean`: F1 over all sets by `Line.key`, percent. `rows`: every line in full."""
+    """`mean`: F1 over sets and draws by `Line.key`, percent; HEADLINE is always there. `rows`: every line in full."""
+    means = {line.key: round(line.mean_f1, 2) for line in lines if line.mean_f1 is not None}
     return {
-        "mean": {line.key: round(line.mean_f1, 2) for line in lines if line.mean_f1 is not None},
+        "mean": {**dict.fromkeys(mean_key(row, shots) for row, shots in HEADLINE), **means},
         "rows": [
             {
                 "row": line.row,

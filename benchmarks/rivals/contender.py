@@ -17,8 +17,9 @@ Predict = Callable[[Sequence[str]], Prediction]
 class MissingRivalError(Exception):
     """A package that a row needs is not installed; the message says how to install it."""
 
-    def __init__(self, row: str, package: str) -> None:
-        super().__init__(f"the row {row!r} needs {package}: run pip install 'nerx[bench]', or choose other --rows")
+    def __init__(self, row: str, package: str, remedy: str = "") -> None:
+        remedy = remedy or "pip install 'nerx[bench]'"
+        super().__init__(f"the row {row!r} needs {package}: run {remedy}, or choose other --rows")
 
 
 class Fitted(Protocol):
@@ -32,13 +33,19 @@ class Fitted(Protocol):
 
 
 class Contender(Protocol):
-    """`rows` are the table rows that one fit answers for."""
+    """`rows` are the table rows that one fit answers for. Without `seeded`, it is judged once a set, without seeds."""
 
     @property
     def rows(self) -> tuple[str, ...]: ...
 
+    @property
+    def seeded(self) -> bool: ...
+
     def settings(self, row: str) -> Mapping[str, object]:
         """Everything besides the data that this row's score depends on, as JSON values. Raises MissingRivalError."""
+
+    def prepare(self) -> None:
+        """Learns what is learnt once for all tasks, where it is not there yet. Not timed as part of a fit."""
 
     def fit(self, task: Task) -> Fitted:
         """Learns from the task's seeds alone, seeded by its draw. Neither reads the test texts."""

@@ -53,12 +53,14 @@ class Window:
 
 
 class MiniLM:
-    """The row `minilm`."""
+    """The row `minilm`. `encoder` is a checkpoint folder to start from instead of the package's."""
 
     rows = ("minilm",)
+    seeded = True
 
-    def __init__(self, settings: MiniLMSettings | None = None) -> None:
+    def __init__(self, settings: MiniLMSettings | None = None, encoder: Path | None = None) -> None:
         self._settings = settings or MiniLMSettings()
+        self._encoder = encoder
 
     def settings(self, row: str) -> Mapping[str, object]:
         versions = {package: package_version(package) for package in ("torch", "transformers", PACKAGE)}
@@ -67,16 +69,17 @@ class MiniLM:
                 raise MissingRivalError(row, package)
         return {**versions, **asdict(self._settings)}
 
+    def prepare(self) -> None:
+        """The encoder comes as it is."""
+
     def fit(self, task: Task) -> "FittedMiniLM":
         import torch
         from transformers import AutoModelForTokenClassification
-        from transformers.utils import logging
 
-        logging.set_verbosity_error()  # else every fit prints a report of the new head
-        logging.disable_progress_bar()
+        quiet()
         torch.manual_seed(task.draw)
         model = AutoModelForTokenClassification.from_pretrained(
-            encoder_folder(), num_labels=len(bio.tag_names(task.labels))
+            self._encoder or encoder_folder(), num_labels=len(bio.tag_names(task.labels))
         )
         reader = WindowReader(self._settings.max_tokens)
         examples = [
@@ -105,7 +108,7 @@ class FittedMiniLM:
         with torch.inference_mode():
             for at in range(0, len(order), batch):
                 places = order[at : at + batch]
-                inputs = _pad([windows[place][1].ids for place in places])
+                inputs = pad([windows[place][1].ids for place in places])
                 best = self._model(**inputs).logits.argmax(-1)  # (batch, seq)
                 for row_of_batch, place in enumerate(places):
                     tags[place] = best[row_of_batch, windows[place][1].heads].tolist()
@@ -160,6 +163,14 @@ def encoder_folder() -> Path:
     return Path(found.submodule_search_locations[0]) / "model"
 
 
+def quiet() -> None:
+    """Else transformers prints a report of the new head at every fit."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
 def _train(
     model: "torch.nn.Module",
     examples: Sequence[tuple[Window, list[int]]],
@@ -181,7 +192,7 @@ def _train(
     batches = _batches(examples, settings.batch, shuffler)
     for _ in range(settings.steps):
         batch = next(batches)
-        inputs = _pad([window.ids for window, _ in batch])
+        inputs = pad([window.ids for window, _ in batch])
         targets = torch.full_like(inputs["input_ids"], IGNORED)  # (batch, seq)
         for row, (window, tags) in enumerate(batch):
             targets[row, window.heads] = torch.tensor(tags)
@@ -203,7 +214,7 @@ def _batches(
             yield order[at : at + size]
 
 
-def _pad(rows: Sequence[list[int]]) -> dict[str, "torch.Tensor"]:
+def pad(rows: Sequence[list[int]]) -> dict[str, "torch.Tensor"]:
     """Token ids to (batch, seq) tensors with their attention mask. The encoder's padding id is 0."""
     import torch
 

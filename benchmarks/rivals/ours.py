@@ -14,6 +14,7 @@ from .contender import Predict, Prediction
 
 if TYPE_CHECKING:
     from nerx.adapters.fit import Budget, FitConfig
+    from nerx.engine.extractor import Extractor
 
 OVERRIDES: dict[str, dict[str, Any]] = {
     "nerx": {},
@@ -36,6 +37,8 @@ class NerxSettings:
 class Nerx:
     """The rows `nerx`, `nerx alpha 0` and `nerx drafter`; or, with a contrastive weight given, one row of that name."""
 
+    seeded = True
+
     def __init__(self, settings: NerxSettings) -> None:
         self._settings = settings
         self._overrides = OVERRIDES
@@ -57,9 +60,13 @@ class Nerx:
             **self._overrides[row],
         }
 
+    def prepare(self) -> None:
+        """The base comes as it is."""
+
     def fit(self, task: Task) -> "FittedNerx":
         from nerx.adapters.fit import fit
 
+        assert task.seeds_path is not None, task.name
         folder = tempfile.TemporaryDirectory(prefix="nerx-few-shot-")
         config = replace(self._config(task.seeds_path), out=Path(folder.name) / "adapter", seed=task.draw)
         result = fit(config)
@@ -94,15 +101,20 @@ class FittedNerx:
         from nerx.engine.extractor import Extractor
 
         extractor = Extractor.load(self._adapter, device=self._device, **self._overrides[row])
-
-        def predict(texts: Sequence[str]) -> Prediction:
-            extractions = extractor.extract(texts)
-            for text, extraction in zip(texts, extractions, strict=True):
-                if extraction.error:  # a score over the texts that happened to work would flatter
-                    raise RuntimeError(f"nerx could not read {text[:80]!r}: {extraction.error}")
-            return [extraction.spans or () for extraction in extractions]
-
-        return predict
+        return predict_with(extractor)
 
     def notes(self) -> Mapping[str, object]:
         return self._notes
+
+
+def predict_with(extractor: "Extractor") -> Predict:
+    """Raises RuntimeError when a text fails: a score over the texts that happened to work would flatter."""
+
+    def predict(texts: Sequence[str]) -> Prediction:
+        extractions = extractor.extract(texts)
+        for text, extraction in zip(texts, extractions, strict=True):
+            if extraction.error:
+                raise RuntimeError(f"nerx could not read {text[:80]!r}: {extraction.error}")
+        return [extraction.spans or () for extraction in extractions]
+
+    return predict

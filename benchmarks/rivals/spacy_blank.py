@@ -39,6 +39,7 @@ class SpacyBlank:
     """The row `spacy`."""
 
     rows = ("spacy",)
+    seeded = True
 
     def __init__(self, settings: SpacySettings | None = None) -> None:
         self._settings = settings or SpacySettings()
@@ -47,6 +48,9 @@ class SpacyBlank:
         if not (version := package_version("spacy")):
             raise MissingRivalError(row, "spacy")
         return {"spacy": version, **asdict(self._settings)}
+
+    def prepare(self) -> None:
+        """A blank pipeline knows nothing before the seeds."""
 
     def fit(self, task: Task) -> "FittedSpacy":
         import spacy

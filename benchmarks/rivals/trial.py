@@ -47,6 +47,7 @@ def resume(
 
 def attempt(contender: Contender, rows: Sequence[str], task: Task, *, threads: int) -> list[Cell]:
     """Fits once and judges each of `rows`, which must be rows of `contender`. `threads` is only written down."""
+    contender.prepare()
     wall, cpu = time.perf_counter(), time.process_time()
     fitted = contender.fit(task)
     fit_seconds, fit_cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
