@@ -24,6 +24,9 @@ from nerx.engine.allocator import keep_freed_memory
 from nerx.engine.drafter import WINDOW, Drafter
 from nerx.engine.model import LanguageModel
 
+DECAY = 0.25
+"""Share of the tokens over which the learning rate comes down."""
+
 CHUNK = 256
 """Examples drawn at once and sorted by length into batches."""
 
@@ -108,8 +111,11 @@ def train(model: LanguageModel, parts: Any, sampler: Sampler, options: argparse.
 
 
 def schedule(share: float, step: int) -> float:
-    """Linear warm-up over 100 steps, then linear decay to 3 %."""
-    return min(1.0, (step + 1) / 100) * max(0.03, 1.0 - share)
+    """Linear warm-up over 100 steps, a plateau, and over the last quarter linear decay to 3 %.
+
+    A run on the plateau can be given more `--tokens` and goes on as if it had had them from the beginning.
+    """
+    return min(1.0, (step + 1) / 100) * min(1.0, max(0.03, (1.0 - share) / DECAY))
 
 
 def parse() -> argparse.Namespace:
