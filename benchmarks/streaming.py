@@ -1,0 +1,207 @@
+"""Memory of `nerx extract` against the size of its input: the real command, a tiny base with random weights.
+
+    python benchmarks/streaming.py                           50,000 and 1,000,000 rows (half an hour on 2 cores)
+    python benchmarks/streaming.py --quick                   5,000 and 20,000 rows
+    python benchmarks/streaming.py --rows 50000 5000000
+
+Each size is a process of its own whose resident memory is sampled ten times a second. Afterwards input and output are
+read side by side: every row there, once and in order, every column equal, every entity's text at its offsets.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+from lab.machine import commit, this_machine
+from lab.tiny import make_tiny_base
+
+RESULTS = Path(__file__).parent / "results"
+NERX = (sys.executable, "-m", "nerx")
+
+NAMES = ("Ada", "Bo", "Chidi", "Dunja", "Eve", "Femi", "Grace", "Hana", "Ivo", "José", "Kei", "Léa", "Mina", "Ola")
+PLACES = ("Rome", "Oslo", "Lagos", "Lima", "Zürich", "東京", "Łódź", "Quito", "Pune", "Perth", "Kyiv", "Bern")
+VERBS = ("met", "phoned", "paid", "left", "saw", "thanked", "joined")
+WRITE_ROWS = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run. `peak_mib`: most resident memory; `mib`: samples of it, (seconds, MiB), thinned out."""
+
+    rows: int
+    entities: int
+    peak_mib: float
+    seconds: float
+    rows_a_second: float
+    input_bytes: int
+    mib: list[tuple[float, float]]
+
+
+def main() -> None:
+    options = parse()
+    with tempfile.TemporaryDirectory(prefix="nerx-streaming-", dir=options.work) as folder:
+        work = Path(folder)
+        adapter = make_adapter(work)
+        found = [measure(work, adapter, rows, options.threads) for rows in options.rows]
+    record: dict[str, Any] = {
+        "benchmark": "streaming",
+        "runs": [asdict(one) for one in found],
+        "peak_ratio": round(found[-1].peak_mib / found[0].peak_mib, 3),
+        "threads": options.threads,
+        "machine": this_machine().to_dict(),
+        "commit": commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    print(f"peak memory of {found[-1].rows:,} rows over {found[0].rows:,}: {record['peak_ratio']}")
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(record) + "\n")
+
+
+def make_adapter(work: Path) -> Path:
+    """A tiny base, fitted for a moment so that there is a real adapter."""
+    base = make_tiny_base(work / "base", (text_of(row) for row in range(5000)))
+    lines = []
+    for row in range(12):
+        text = text_of(row)
+        name, place = text.split()[1], text.split()[3]
+        spans = [(name, "person"), (place, "place")]
+        entities = [{"start": text.index(s), "end": text.index(s) + len(s), "label": label} for s, label in spans]
+        lines.append(json.dumps({"text": text, "entities": entities}))
+    (work / "seeds.jsonl").write_text("\n".join(lines) + "\n")
+    fit = ["fit", work / "seeds.jsonl", "--base", base, "--budget", "quick", "--out", work / "adapter", "--quiet"]
+    subprocess.run([*NERX, *map(str, fit)], check=True)
+    return work / "adapter"
+
+
+def measure(work: Path, adapter: Path, rows: int, threads: int) -> Measured:
+    source, target = work / f"{rows}.parquet", work / f"{rows}.nerx.parquet"
+    write_corpus(source, rows)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    began = time.monotonic()
+    command = [*NERX, "extract", str(source), "--adapter", str(adapter), "--quiet"]
+    process = subprocess.Popen(command, env=environment)
+    samples = list(watch(process, began))
+    if process.returncode:
+        sys.exit(f"nerx extract ended with {process.returncode}")
+    seconds = time.monotonic() - began
+    entities = compare(source, target)
+    peak = max(mib for _, mib in samples)
+    thin = max(1, len(samples) // 200)
+    print(
+        f"{rows:>9,} rows  {entities:>9,} entities  peak {peak:7.0f} MiB  {seconds:7.0f} s  {rows / seconds:7.0f} rows/s",
+        flush=True,
+    )
+    size = source.stat().st_size
+    source.unlink()
+    target.unlink()
+    return Measured(rows, entities, round(peak, 1), round(seconds, 1), round(rows / seconds, 1), size, samples[::thin])
+
+
+def watch(process: subprocess.Popen[bytes], began: float) -> Iterator[tuple[float, float]]:
+    """(seconds, MiB) ten times a second until the process ends."""
+    watched = psutil.Process(process.pid)
+    while process.poll() is None:
+        try:
+            yield round(time.monotonic() - began, 1), round(watched.memory_info().rss / 2**20, 1)
+        except psutil.NoSuchProcess:
+            return
+        time.sleep(0.1)
+
+
+def write_corpus(path: Path, rows: int) -> None:
+    """Columns of several types, nulls among them; every text is another one."""
+    with pq.ParquetWriter(path, corpus_schema()) as writer:
+        for first in range(0, rows, WRITE_ROWS):
+            numbers = range(first, min(first + WRITE_ROWS, rows))
+            columns = [
+                pa.array(numbers, pa.int64()),
+                pa.array([None if row % 997 == 0 else text_of(row) for row in numbers]),
+                pa.array([row / 7 for row in numbers]),
+                pa.array([[NAMES[row % 5]] * (row % 3) for row in numbers]),
+                pa.array([row * 1000 for row in numbers], pa.timestamp("ms", "UTC")),
+            ]
+            writer.write_table(pa.Table.from_arrays(columns, schema=corpus_schema()))
+
+
+def corpus_schema() -> pa.Schema:
+    stamp, tags = pa.timestamp("ms", "UTC"), pa.list_(pa.string())
+    return pa.schema(
+        [("id", pa.int64()), ("text", pa.string()), ("price", pa.float64()), ("tags", tags), ("at", stamp)]
+    )
+
+
+def text_of(row: int) -> str:
+    name, verb = NAMES[row % len(NAMES)], VERBS[row // 3 % len(VERBS)]
+    return f"{row} {name} {verb} {PLACES[row // 5 % len(PLACES)]} ."
+
+
+def compare(source: Path, target: Path) -> int:
+    """Reads both side by side; exits at the first difference. Returns the entities counted."""
+    entities = rows = 0
+    with pq.ParquetFile(source) as before, pq.ParquetFile(target) as after:
+        if after.metadata.num_rows != before.metadata.num_rows:
+            sys.exit(f"{target}: {after.metadata.num_rows:,} rows of {before.metadata.num_rows:,}")
+        names = before.schema_arrow.names
+        pairs = zip(aligned(before, names), aligned(after, [*names, "entities", "nerx_error"]), strict=True)
+        for old, new in pairs:
+            if not new.select(names).equals(old):
+                sys.exit(f"{target}: columns differ from the input in the rows from {rows:,}")
+            entities += check_entities(new)
+            rows += new.num_rows
+    return entities
+
+
+def aligned(file: pq.ParquetFile, names: Sequence[str]) -> Iterator[pa.Table]:
+    """Tables of WRITE_ROWS rows, whatever the row groups."""
+    held: list[pa.Table] = []
+    for batch in file.iter_batches(10_000, columns=list(names)):
+        held.append(pa.Table.from_batches([batch]))
+        if sum(table.num_rows for table in held) == WRITE_ROWS:
+            yield pa.concat_tables(held).combine_chunks()
+            held = []
+    if held:
+        yield pa.concat_tables(held).combine_chunks()
+
+
+def check_entities(table: pa.Table) -> int:
+    count = 0
+    for text, entities in zip(table["text"].to_pylist(), table["entities"].to_pylist(), strict=True):
+        if (text is None) != (entities is None):
+            sys.exit(f"a row of text {text!r} has entities {entities}")
+        for entity in entities or ():
+            if text[entity["start"] : entity["end"]] != entity["text"]:
+                sys.exit(f"an entity is not at its place: {entity} in {text!r}")
+            count += 1
+    return count
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=None, help="sizes, the smallest first")
+    parser.add_argument("--quick", action="store_true", help="5,000 and 20,000 rows")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--work", type=Path, default=None, help="a folder for temporary files")
+    parser.add_argument("--json", type=Path, default=None, help="write the record here too")
+    options = parser.parse_args()
+    if options.rows is None:
+        options.rows = [5_000, 20_000] if options.quick else [50_000, 1_000_000]
+        if not options.quick and options.json is None:
+            options.json = RESULTS / "streaming.json"
+    return options
+
+
+if __name__ == "__main__":
+    main()
