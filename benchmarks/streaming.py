@@ -100,10 +100,8 @@ def measure(work: Path, adapter: Path, rows: int, threads: int) -> Measured:
     entities = compare(source, target)
     peak = max(mib for _, mib in samples)
     thin = max(1, len(samples) // 200)
-    print(
-        f"{rows:>9,} rows  {entities:>9,} entities  peak {peak:7.0f} MiB  {seconds:7.0f} s  {rows / seconds:7.0f} rows/s",
-        flush=True,
-    )
+    pace = f"{seconds:7.0f} s  {rows / seconds:7.0f} rows/s"
+    print(f"{rows:>9,} rows  {entities:>9,} entities  peak {peak:7.0f} MiB  {pace}", flush=True)
     size = source.stat().st_size
     source.unlink()
     target.unlink()

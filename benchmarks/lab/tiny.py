@@ -7,7 +7,7 @@ VOCABULARY = 2000
 
 
 def make_tiny_base(folder: Path, texts: Iterable[str]) -> Path:
-    """A Llama of one narrow layer under `folder`; its byte-level vocabulary is learned from `texts`, to keep them short."""
+    """A Llama of one narrow layer under `folder`. Its vocabulary is learned from `texts`, which keeps them short."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
