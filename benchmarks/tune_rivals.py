@@ -53,7 +53,7 @@ def candidates(rival: str, data: Path) -> list[Contender]:
     tokens = base_tokens()
     if rival == "minilm fair":
         return [MiniLMFair(tokens, data, MiniLMSettings(rate=rate)) for rate in (2e-4, 1e-4, 5e-5)]
-    pairs = ((5e-5, 2e-4), (1e-4, 4e-4), (2e-5, 1e-4))
+    pairs = ((1e-4, 5e-4), (2e-4, 1e-3), (5e-5, 2e-4))
     return [GLiNERSpan(tokens, data, GLiNERSettings(rate=rate, head_rate=head_rate)) for rate, head_rate in pairs]
 
 

@@ -106,9 +106,10 @@ def test_a_quick_run_leaves_out_what_has_hours_to_learn_first() -> None:
     assert few_shot.parse(["--quick", "--rows", "minilm fair"]).rows == ("minilm fair",)
 
 
-def test_the_rate_rises_and_then_falls_to_nothing() -> None:
-    rates = [schedule(share, 0.1) for share in (0.0, 0.05, 0.1, 0.55, 1.0)]
-    assert rates == pytest.approx([1e-3, 0.5, 1.0, 0.5, 1e-3])
+def test_the_rate_rises_stays_and_then_falls_to_nothing() -> None:
+    settings = TagStageSettings(tokens=1000, warmup=100)
+    rates = [schedule(seen, settings) for seen in (0, 49, 99, 500, 750, 875, 1000)]
+    assert rates == pytest.approx([0.01, 0.5, 1.0, 1.0, 1.0, 0.5, 1e-3])
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,26 +145,48 @@ class Counter:
         raise AssertionError("not asked for")
 
 
-def test_a_stopped_tag_stage_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def sets(monkeypatch: pytest.MonkeyPatch) -> list[AnnotatedSet]:
+    """Forty rows; and a checkpoint after every chunk of them, which is 3,500 characters or so."""
     monkeypatch.setattr("rivals.tag_stage.CHECKPOINT", 1)
     rows = tuple(Row("Ann " * (1 + at % 7), (Span(0, 3, "person"),) * (at % 2)) for at in range(40))
-    sets = [AnnotatedSet("tiny", rows, LabelSet.of("person"), {"person": ("Ann", "Bo")})]
-    settings = TagStageSettings(tokens=60_000, batch_tokens=500)
-    (tmp_path / "whole").mkdir()
-    whole = train(Counter, sets, settings, tmp_path / "whole")
+    return [AnnotatedSet("tiny", rows, LabelSet.of("person"), {"person": ("Ann", "Bo")})]
 
-    class Cut(Counter):
-        def loss(self, examples: Sequence[Lengths]) -> torch.Tensor:
-            if self.seen > 30_000:
-                raise KeyboardInterrupt
-            return super().loss(examples)
 
-    (tmp_path / "cut").mkdir()
+def trained(folder: Path, sets: list[AnnotatedSet], tokens: int, enrol: type[Counter] = Counter) -> Counter:
+    folder.mkdir(exist_ok=True)
+    student = train(enrol, sets, TagStageSettings(tokens, batch_tokens=500, warmup=5000), folder)
+    assert isinstance(student, Counter)
+    return student
+
+
+class Cut(Counter):
+    """Stopped after 30,000 characters."""
+
+    def loss(self, examples: Sequence[Lengths]) -> torch.Tensor:
+        if self.seen > 30_000:
+            raise KeyboardInterrupt
+        return super().loss(examples)
+
+
+@pytest.mark.parametrize("tokens", [36_000, 60_000], ids=["while rates fall", "on the plateau"])
+def test_a_stopped_tag_stage_goes_on_to_the_same_weights(tmp_path: Path, sets: list[AnnotatedSet], tokens: int) -> None:
+    whole = trained(tmp_path / "whole", sets, tokens)
     with pytest.raises(KeyboardInterrupt):
-        train(Cut, sets, settings, tmp_path / "cut")
-    again = train(Counter, sets, settings, tmp_path / "cut")
+        trained(tmp_path / "cut", sets, tokens, Cut)
+    again = trained(tmp_path / "cut", sets, tokens)
     assert 0 < again.seen < whole.seen
     assert torch.equal(again.network.weight, whole.network.weight)
     assert torch.equal(again.network.bias, whole.network.bias)
     last = (tmp_path / "cut" / "log.jsonl").read_text().splitlines()[-1]
-    assert json.loads(last)["tokens"] >= settings.tokens
+    assert json.loads(last)["tokens"] >= tokens
+
+
+def test_a_longer_tag_stage_goes_on_from_the_plateau_of_a_shorter_one(tmp_path: Path, sets: list[AnnotatedSet]) -> None:
+    whole = trained(tmp_path / "whole", sets, 90_000)
+    trained(tmp_path / "grown", sets, 60_000)
+    grown = trained(tmp_path / "grown", sets, 90_000)
+    assert grown.seen < 0.7 * whole.seen
+    assert torch.equal(grown.network.weight, whole.network.weight)
+    shorter = trained(tmp_path / "grown", sets, 30_000)
+    assert shorter.seen >= 30_000, "a plateau that is too far on is no place to begin"

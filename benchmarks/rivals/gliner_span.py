@@ -35,8 +35,8 @@ MOST_WORDS = 200
 class GLiNERSettings:
     """The stage with the seeds. `head_rate` is the rate of all but the encoder; `batch` in texts."""
 
-    rate: float = 5e-5
-    head_rate: float = 2e-4
+    rate: float = 1e-4
+    head_rate: float = 5e-4
     steps: int = 200
     batch: int = 4
     warmup: float = 0.1
@@ -51,7 +51,7 @@ class GLiNERSpan:
     seeded = True
 
     def __init__(self, tokens: int, data: Path, settings: GLiNERSettings | None = None) -> None:
-        stage = TagStageSettings(tokens, rate=5e-5, head_rate=5e-4)
+        stage = TagStageSettings(tokens, head_rate=5e-4)
         self._stage = TagStage("gliner", SpanStudent.enrolled, stage, data)
         self._settings = settings or GLiNERSettings()
 

@@ -1,7 +1,8 @@
 """The base's tag stage, gone through by a rival: the same sets, the same draws of rows, the same number of tokens.
 
 What a rival learns here once, before it sees any seeds, is kept outside git in `benchmarks/.cache/`, in a folder named
-after everything that decides on it. A run that was stopped goes on from its last checkpoint, to the same weights.
+after everything that decides on it but the length. A run that was stopped goes on from its last checkpoint, to the same
+weights; a longer one goes on from the plateau of a shorter one, as if it had been meant to be so long.
 """
 
 import contextlib
@@ -32,13 +33,16 @@ CHUNK = 256
 CHECKPOINT = 20
 """Chunks between checkpoints: about 250,000 tokens."""
 
+DECAY = 0.25
+"""Share of the tokens over which the rates come down, as in the base's recipe."""
+
 
 @dataclass(frozen=True, slots=True)
 class TagStageSettings:
     """`tokens` of the rival's own input, padding left out. `head_rate` is the rate of weights that start at random.
 
     MiniLM's loss on rows that it had not yet seen, after 150,000 tokens: 0.412 at `rate` 1e-4, 0.418 at 3e-4.
-    `batch_tokens` is padded tokens, `warmup` the share of `tokens` with a rising rate, which then falls to 0 linearly.
+    `batch_tokens` is padded tokens, `warmup` tokens over which the rates rise.
     `bf16` is autocast's; weights stay float32.
     """
 
@@ -46,7 +50,7 @@ class TagStageSettings:
     rate: float = 1e-4
     head_rate: float = 1e-3
     batch_tokens: int = 2000
-    warmup: float = 0.05
+    warmup: int = 200_000
     weight_decay: float = 0.01
     bf16: bool = True
     seed: int = 0
@@ -99,14 +103,15 @@ class TagStage:
 
     @property
     def folder(self) -> Path:
-        digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:12]
+        settings = {name: value for name, value in self.key.items() if name != "tokens"}
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
         return self._cache / f"{self._name}-{digest}"
 
     def outcome(self) -> Path:
         """The folder that `Student.save` wrote; what is missing of the training is done first, with a line a chunk."""
         from filelock import FileLock
 
-        done = self.folder / "model"
+        done = self.folder / f"model-{self._settings.tokens}"
         if done.is_dir():
             return done
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -114,10 +119,10 @@ class TagStage:
             if not done.is_dir():
                 (self.folder / "settings.json").write_text(json.dumps(self.key, indent=1) + "\n")
                 student = train(self._enrol, read(self._data), self._settings, self.folder)
-                fresh = done.with_name("model.new")
+                fresh = done.with_name(f"{done.name}.new")
                 student.save(fresh)
                 fresh.rename(done)
-                (self.folder / "checkpoint.pt").unlink()
+                checkpoint(self.folder, self._settings.tokens).unlink()
         return done
 
 
@@ -150,13 +155,7 @@ def train(
     network = student.network.train()
     optimizer = _optimizer(student, settings)
     rates = [group["lr"] for group in optimizer.param_groups]
-    checkpoint = folder / "checkpoint.pt"
-    seen, chunk, seconds = 0, 0, 0.0
-    if checkpoint.is_file():
-        saved = torch.load(checkpoint, weights_only=True)
-        network.load_state_dict(saved["network"])
-        optimizer.load_state_dict(saved["optimizer"])
-        seen, chunk, seconds = saved["progress"]
+    seen, chunk, seconds = resume(network, optimizer, settings.tokens, folder)
     sampler = RowSampler(sets)
     with _fast_kernels():
         while seen < settings.tokens:
@@ -164,7 +163,7 @@ def train(
             losses = []
             for group in _batches(student, sampler, settings, chunk):
                 for parameters, rate in zip(optimizer.param_groups, rates, strict=True):
-                    parameters["lr"] = rate * schedule(seen / settings.tokens, settings.warmup)
+                    parameters["lr"] = rate * schedule(seen, settings)
                 with torch.autocast("cpu", torch.bfloat16, enabled=settings.bf16):
                     loss = student.loss(group)
                 loss.backward()
@@ -178,14 +177,51 @@ def train(
             _log(folder, seen, settings.tokens, sum(losses) / len(losses), seconds)
             if chunk % CHECKPOINT == 0 or seen >= settings.tokens:
                 state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
-                torch.save({**state, "progress": (seen, chunk, seconds)}, checkpoint.with_suffix(".new"))
-                checkpoint.with_suffix(".new").replace(checkpoint)
+                _save({**state, "progress": (seen, chunk, seconds)}, folder, settings.tokens)
     return student
 
 
-def schedule(share: float, warmup: float) -> float:
-    """Factor on the rates after `share` of the tokens: a linear rise over `warmup`, then a linear fall to 0."""
-    return max(1e-3, min(share / warmup if warmup else 1.0, (1.0 - share) / (1.0 - warmup)))
+def schedule(seen: int, settings: TagStageSettings) -> float:
+    """Factor on the rates after `seen` tokens: a linear rise, a plateau, and over the last DECAY a linear fall."""
+    rise = (seen + 1) / settings.warmup if settings.warmup else 1.0
+    return min(1.0, rise, max(1e-3, (settings.tokens - seen) / (DECAY * settings.tokens)))
+
+
+def plateau(folder: Path) -> Path:
+    """The last checkpoint before rates fell: any longer run can go on from it."""
+    return folder / "plateau.pt"
+
+
+def checkpoint(folder: Path, tokens: int) -> Path:
+    """The last checkpoint of a run of `tokens` tokens that has left the plateau."""
+    return folder / f"checkpoint-{tokens}.pt"
+
+
+def resume(
+    network: "torch.nn.Module", optimizer: "torch.optim.Optimizer", tokens: int, folder: Path
+) -> tuple[int, int, float]:
+    """Loads what a run of `tokens` tokens may go on from: tokens seen, chunks drawn, seconds taken so far."""
+    import torch
+
+    for path in (checkpoint(folder, tokens), plateau(folder)):
+        if not path.is_file():
+            continue
+        saved = torch.load(path, weights_only=True)
+        seen, chunk, seconds = saved["progress"]
+        if path == plateau(folder) and seen > (1 - DECAY) * tokens:
+            continue  # of a longer run, which was still at full rate where this one's fell already
+        network.load_state_dict(saved["network"])
+        optimizer.load_state_dict(saved["optimizer"])
+        return seen, chunk, seconds
+    return 0, 0, 0.0
+
+
+def _save(state: dict[str, Any], folder: Path, tokens: int) -> None:
+    import torch
+
+    path = plateau(folder) if state["progress"][0] <= (1 - DECAY) * tokens else checkpoint(folder, tokens)
+    torch.save(state, path.with_suffix(".new"))
+    path.with_suffix(".new").replace(path)
 
 
 def _batches(student: Student, sampler: RowSampler, settings: TagStageSettings, chunk: int) -> Iterator[list[Any]]:
