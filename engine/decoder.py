@@ -7,6 +7,7 @@ evidence: greedy over the legal tokens.
 """
 
 import copy
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,14 @@ from .guide import TokenSpan
 from .model import LanguageModel, Tokens
 from .prompt import Head, Source
 from .proposal import Choice, Proposal
+
+DRAFT_TOKENS = {"cpu": 24}
+"""Tokens drafted, and so read, at once where a token costs more than a round; elsewhere whole outputs are drafted.
+
+Time as a multiple of one teacher-forced pass, CPU, batch 16, with 16 / 24 / 32 tokens / the whole output: science texts
+with 17 labels 1.61 / 1.60 / 1.66 / 2.13, news 1.29 / 1.28 / 1.42 / 1.49, filings 1.24 / 1.22 / 1.23 / 1.50, the freight
+example 1.39 / 1.44 / 1.46 / 1.78. Stopping where the drafter is unsure instead was no better than the whole output.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,7 @@ class Decoder:
     ) -> None:
         self.model, self.head, self.drafter = model, head, drafter
         self.alpha, self.temperature = alpha, temperature
+        self.draft_tokens = DRAFT_TOKENS.get(model.device.type, sys.maxsize)
         self.rounds = 0
         self.tokens = len(head.ids)
         with torch.inference_mode():
@@ -62,7 +72,7 @@ class Decoder:
         """Tag a batch of non-empty sources."""
         slots, frontier, evidence = self._read_prompts(sources)
         proposals = [
-            Proposal(source, self.head.trie, self.model.tags, one, drafts=drafts)
+            Proposal(source, self.head.trie, self.model.tags, one, most=self.draft_tokens if drafts else None)
             for source, one in zip(sources, evidence, strict=True)
         ]
         active = list(range(len(proposals)))

@@ -113,22 +113,16 @@ class Evidence:
         below = [float(share[state.node.children[token].labels].sum()) for token in allowed]
         return [float(np.log(max(part, _FLOOR))) for part in below]
 
-    def draft(self, borders: Sequence[bool], state: State | None = None) -> list[TokenSpan]:
-        """The mentions that the evidence alone decides on, from `state` onwards (an open mention of it included)."""
+    def draft(self, borders: Sequence[bool]) -> list[TokenSpan]:
+        """The mentions that the evidence alone decides on."""
         spans = []
-        at = state.copied if state else 0
-        end = len(self.open_odds)
-        while at < end or (state is not None and state.mode is not Mode.OUTSIDE):
-            if state is not None and state.mode is not Mode.OUTSIDE:
-                start, closed = state.start, state.mode is Mode.LABEL
-                state = None
-            elif borders[at] and self.open_odds[at] > 0:
-                start, closed = at, False
-            else:
-                at += 1
+        at, end = 0, len(self.open_odds)
+        while at < end:
+            start = at
+            at += 1
+            if not borders[start] or self.open_odds[start] <= 0:
                 continue
-            at = max(at, start + 1)
-            while not closed and at < end and not (borders[at] and self.inside_odds[at] <= 0):
+            while at < end and not (borders[at] and self.inside_odds[at] <= 0):
                 at += 1
             spans.append(TokenSpan(start, at, int(self._label_shares(start, at).argmax())))
         return spans

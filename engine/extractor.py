@@ -11,7 +11,7 @@ from .chunk import Chunk, chunk, merge
 from .decoder import Decoded, Decoder
 from .drafter import Drafter
 from .errors import InputError
-from .model import LanguageModel, is_out_of_memory, load_adapted
+from .model import LanguageModel, Precision, is_out_of_memory, load_adapted
 from .prompt import Source
 from .span import Extraction, Span
 
@@ -69,6 +69,7 @@ class Extractor:
         base: str | None = None,
         alpha: float | None = None,
         mode: Mode = "exact",
+        precision: Precision = "auto",
         batch_tokens: int | None = None,
         min_score: float = 0.0,
     ) -> "Extractor":
@@ -78,7 +79,7 @@ class Extractor:
         """
         card = AdapterCard.read(adapter)
         card.check_files(adapter)
-        model, drafter = load_adapted(card, Path(adapter), base=base, device=device)
+        model, drafter = load_adapted(card, Path(adapter), base=base, device=device, precision=precision)
         if alpha is not None:
             card = card.with_alpha(alpha)
         return cls(model, drafter, card, mode=mode, batch_tokens=batch_tokens, min_score=min_score)

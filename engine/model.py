@@ -6,10 +6,11 @@ masked, and sliding windows (Mistral, Gemma 2 and 3) count real tokens. So draft
 """
 
 import inspect
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file
@@ -28,6 +29,10 @@ EMBEDDED = Path(__file__).parent / "embedded"
 CASE_TYPES = 4
 """A base whose config says `nerx_case` reads the case of words as this many token types."""
 
+
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
+"""Of the weights. `auto` is bfloat16 on a GPU, and on a CPU float32, the one in which exact decoding is exact to the
+last bit whatever shares the batch. int8 is for CPUs: dynamic quantisation, activations scaled by batch."""
 
 DEFAULT_TEXT_LIMIT = 256
 """Source tokens a chunk may have where the base's config does not say `nerx_text_limit`."""
@@ -120,8 +125,14 @@ def base_folder(base: str | Path) -> Path:
     return EMBEDDED if str(base) == "embedded" else Path(base)
 
 
-def load_base(base: str | Path = "embedded", *, device: str = "auto", trust_remote_code: bool = False) -> LanguageModel:
-    """Load a base by folder or hub id; `embedded` is the one that ships. Float32 on CPU, bfloat16 on GPU.
+def load_base(
+    base: str | Path = "embedded",
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+    trust_remote_code: bool = False,
+) -> LanguageModel:
+    """Load a base by folder or hub id; `embedded` is the one that ships. In int8 its weights come as float32.
 
     Raises AdapterError when there is no such causal LM, or none that nerx can drive.
     """
@@ -129,7 +140,7 @@ def load_base(base: str | Path = "embedded", *, device: str = "auto", trust_remo
 
     place = base_folder(base)
     target = pick_device(device)
-    dtype = torch.float32 if target.type == "cpu" else torch.bfloat16
+    dtype = dtype_of(precision, target)
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(place), trust_remote_code=trust_remote_code)
         network = AutoModelForCausalLM.from_pretrained(
@@ -162,12 +173,12 @@ def load_drafter(folder: Path, width: int) -> Drafter | None:
 
 
 def load_adapted(
-    card: AdapterCard, adapter: Path, *, base: str | None = None, device: str = "auto"
+    card: AdapterCard, adapter: Path, *, base: str | None = None, device: str = "auto", precision: Precision = "auto"
 ) -> tuple[LanguageModel, Drafter | None]:
     """The card's base with the adapter merged into its weights, and the adapter's drafter."""
     from peft import PeftModel
 
-    model = load_base(base or card.base, device=device)
+    model = load_base(base or card.base, device=device, precision=precision)
     card.check_base(model.digest)
     try:
         adapted = PeftModel.from_pretrained(model.network, str(adapter))
@@ -178,7 +189,25 @@ def load_adapted(
         raise AdapterError(f"cannot load adapter {adapter}: {reason}; fit it again") from error
     if drafter is not None:
         drafter.to(model.device, dtype=next(network.parameters()).dtype)
+    if precision == "int8":
+        network, drafter = quantised(network), drafter and quantised(drafter)
     return LanguageModel(network.eval(), model.tokenizer, model.name, model.digest), drafter
+
+
+def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
+    """What weights are loaded as. Raises AdapterError for int8 anywhere but on a CPU."""
+    if precision == "int8" and device.type != "cpu":
+        raise AdapterError(f"--precision int8 is for CPUs, not for {device.type}: use bfloat16 there")
+    if precision == "auto":
+        precision = "float32" if device.type == "cpu" else "bfloat16"
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def quantised(module: Any) -> Any:
+    """The module with its linear layers in int8, their activations quantised on the way."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch is moving this to another package
+        return torch.ao.quantization.quantize_dynamic(module, {nn.Linear}, dtype=torch.qint8)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -71,6 +71,17 @@ def test_drafted_decoding_equals_step_by_step_decoding(bases, base, alpha):
     assert sum(one.rounds for one in fast) < sum(one.rounds for one in slow) / 2
 
 
+@pytest.mark.parametrize("draft_tokens", [5, 10_000])
+@pytest.mark.parametrize("base", BASES)
+def test_how_much_is_drafted_at_once_changes_rounds_and_nothing_else(bases, base, draft_tokens):
+    model, drafter, head, sources = bases(base)
+    usual, other = Decoder(model, head, drafter), Decoder(model, head, drafter)
+    other.draft_tokens = draft_tokens
+    few, many = usual.decode(sources), other.decode(sources)
+    assert_same(many, few)
+    assert (sum(one.rounds for one in many) > sum(one.rounds for one in few)) == (draft_tokens == 5)
+
+
 @pytest.mark.parametrize("base", BASES)
 def test_decoding_without_any_drafter_equals_step_by_step_decoding(bases, base):
     model, _, head, sources = bases(base)
