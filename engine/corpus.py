@@ -21,6 +21,7 @@ from .line import LineFormat, LineSource
 from .listing import READ_ERRORS, InputFile, list_files
 from .parquet import ParquetSource
 from .plaintext import TextFiles, TextLines
+from .share import Share
 from .source import SHARD_ROWS, Cut, Source, require_same_columns
 
 TextUnit = Literal["line", "file"]
@@ -58,10 +59,12 @@ class Corpus:
     id_column: str | None
     batch_rows: int
     files: tuple[InputFile, ...]
+    share: Share | None = None
+    """Whose shards, and so which rows, `shards`, `rows` and `batches` are about; None for all."""
 
     @property
     def rows(self) -> int:
-        return sum(cut.rows for source in self.sources for cut in source.cuts)
+        return sum(shard.rows for shard in self.shards())
 
     @property
     def identity(self) -> dict[str, str]:
@@ -69,9 +72,10 @@ class Corpus:
         return {source.path: source.digest for source in self.sources}
 
     def shards(self) -> tuple[Shard, ...]:
-        """All shards, in the order of the rows."""
+        """The shards of `share`, in the order of the rows; numbered over the whole corpus."""
         places = [(number, source, cut) for number, source in enumerate(self.sources) for cut in source.cuts]
-        return tuple(Shard(index, number, source.path, cut) for index, (number, source, cut) in enumerate(places))
+        whole = (Shard(index, number, source.path, cut) for index, (number, source, cut) in enumerate(places))
+        return tuple(shard for shard in whole if self.share is None or self.share.takes(shard.index))
 
     def batches(self, shard: Shard) -> Iterator[pa.RecordBatch]:
         """The rows of `shard` that are not done, streamed in order.

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from .corpus import Corpus
 from .entity import settle
 from .output import check_output
+from .shared_sink import SharedSink
 from .sink import Sink
 from .span import Extraction
 from .tally import Tally
@@ -117,32 +118,50 @@ def open_sink(
     `options` are the choices that change the output; `provenance` holds further facts to compare and to store, such as
     `version`, `base` and `base_digest`. Raises OutputError when `out` exists, is an input, or is no place to write.
     """
-    check_output(out, overwrite=overwrite, inputs=[file.path for file in corpus.files])
-    cuts = [(shard.source, shard.cut.first_row, shard.rows) for shard in corpus.shards()]
+    check_output(out, overwrite=overwrite or corpus.share is not None, inputs=[file.path for file in corpus.files])
+    # Of the whole corpus, also where a share of it is worked on: all shares are one run.
+    cuts = [(number, cut.first_row, cut.rows) for number, source in enumerate(corpus.sources) for cut in source.cuts]
     fingerprint = {
         "adapter": extractor.digest,
         "options": dict(options or {}),
         "text column": corpus.text_column,
-        "rows": corpus.rows,
+        "rows": sum(rows for _, _, rows in cuts),
         "input": corpus.identity,
         "cuts into shards": hashlib.blake2b(json.dumps(cuts).encode(), digest_size=16).hexdigest(),
         **(provenance or {}),
     }
-    metadata = {
+    metadata = output_metadata(corpus, extractor, options, provenance)
+    if corpus.share is None:
+        return Sink(
+            out, corpus.schema, corpus.text_column, fingerprint=fingerprint, metadata=metadata, overwrite=overwrite
+        )
+    return SharedSink(
+        out,
+        corpus.schema,
+        corpus.text_column,
+        share=corpus.share,
+        numbers=[shard.index for shard in corpus.shards()],
+        fingerprint=fingerprint,
+        metadata=metadata,
+        overwrite=overwrite,
+    )
+
+
+def output_metadata(
+    corpus: Corpus,
+    extractor: TextExtractor,
+    options: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """What every Parquet file of a run says of itself."""
+    facts = {
         "adapter": extractor.digest,
         "options": json.dumps(dict(options or {}), ensure_ascii=False, sort_keys=True),
         "text_column": corpus.text_column,
         "offset_unit": OFFSET_UNIT,
         **(provenance or {}),
     }
-    return Sink(
-        out,
-        corpus.schema,
-        corpus.text_column,
-        fingerprint=fingerprint,
-        metadata={f"nerx.{key}": value for key, value in metadata.items()},
-        overwrite=overwrite,
-    )
+    return {f"nerx.{key}": value for key, value in facts.items()}
 
 
 def run(

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from .corpus import Shard
-from .errors import NerxError, OutputError, OutputLockedError
+from .errors import NerxError, OutputError
+from .lock import OutputLock
 from .output import (
     check_output,
     has_content,
@@ -53,34 +53,32 @@ class Sink:
         overwrite: bool = False,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> None:
-        check_output(out, overwrite=overwrite)
         self.out = out
+        self._overwrite = overwrite
+        self._check_place()
+        place = self._place
         self._text_index = schema.get_field_index(text_column)
         self._fingerprint = fingerprint
-        self._overwrite = overwrite
         self._checkpoint_seconds = checkpoint_seconds
         metadata = {**(metadata or {}), RUN_KEY: digest_of(fingerprint)}
-        self._staging = Staging(staging_folder(out), output_schema(schema, metadata))
-        self._lock = FileLock(lock_file(out), timeout=0)
-        self._was_under_way = is_under_way(out)
+        self._staging = Staging(staging_folder(place), output_schema(schema, metadata))
+        self._lock = OutputLock(lock_file(place), out)
+        self._was_under_way = is_under_way(place)
         self._is_published = False
 
     def __enter__(self) -> "Sink":
         with self._reporting():
             self.out.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                self._lock.acquire()
-            except Timeout:
-                raise OutputLockedError(f"{self.out}: another run is writing it; try again when it is done") from None
+            self._lock.acquire()
             try:
                 self._open_staging()
             except BaseException:
-                self._unlock()
+                self._lock.release()
                 raise
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._unlock()
+        self._lock.release()
 
     def tally(self) -> Tally:
         """The counts of all that is finished, by this process and those before it."""
@@ -114,7 +112,7 @@ class Sink:
                     done = sum(piece.rows for piece in pieces.get(shard.index, []))
                     if done != shard.rows:
                         raise NerxError(f"{self.out}: shard {shard.index} has {done:,} of its {shard.rows:,} rows")
-                parts = [pieces[shard.index] for shard in shards]
+                parts = {shard.index: pieces[shard.index] for shard in shards}
                 self._publish_file(parts) if is_single(self.out) else self._publish_folder(parts)
             shutil.rmtree(self._old, ignore_errors=True)
             self._staging.remove()
@@ -123,22 +121,19 @@ class Sink:
     def _old(self) -> Path:
         return self.out.with_name(f".{self.out.name}.nerx-old")
 
-    def _publish_file(self, parts: Sequence[Sequence[Piece]]) -> None:
+    @property
+    def _place(self) -> Path:
+        """What the staging folder and the lock are named after."""
+        return self.out
+
+    def _publish_file(self, parts: Mapping[int, Sequence[Piece]]) -> None:
         whole = self._staging.folder / "whole.parquet"
-        self._staging.merge(whole, [piece for part in parts for piece in part])
+        self._staging.merge(whole, [piece for part in parts.values() for piece in part])
         whole.replace(self.out)
         sync(self.out.parent)
 
-    def _publish_folder(self, parts: Sequence[Sequence[Piece]]) -> None:
-        folder = self._staging.folder / "parts"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        for index, pieces in enumerate(parts or [[]]):
-            path = folder / f"part-{index:05d}.parquet"
-            if len(pieces) == 1 and _linked(pieces[0].path, path):
-                continue
-            self._staging.merge(path, pieces)
-        sync(folder)
+    def _publish_folder(self, parts: Mapping[int, Sequence[Piece]]) -> None:
+        folder = self._assemble(parts or {0: []})
         if self.out.exists() and any(self.out.iterdir()):
             # Two folders cannot be exchanged in one step: a kill between these lines leaves no output for the moment,
             # and a rerun, which finds every piece in staging, publishes it.
@@ -147,6 +142,21 @@ class Sink:
         folder.rename(self.out)
         sync(self.out.parent)
 
+    def _assemble(self, parts: Mapping[int, Sequence[Piece]]) -> Path:
+        """A folder in staging with a file for every shard, numbered as they are."""
+        folder = self._staging.folder / "parts"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for index, pieces in parts.items():
+            path = folder / f"part-{index:05d}.parquet"
+            if not (len(pieces) == 1 and linked(pieces[0].path, path)):
+                self._staging.merge(path, pieces)
+        sync(folder)
+        return folder
+
+    def _check_place(self) -> None:
+        check_output(self.out, overwrite=self._overwrite)
+
     def _open_staging(self) -> None:
         # A run that was killed after it had published its result, and before it had tidied up, has only that to do.
         self._is_published = self._was_under_way and self._holds_own_result()
@@ -154,24 +164,21 @@ class Sink:
         self._staging.prepare(self._fingerprint, overwrite=self._overwrite or self._is_published)
 
     def _require_free(self) -> None:
-        check_output(self.out, overwrite=self._overwrite)
+        self._check_place()
         if self.out.exists() and has_content(self.out) and not self._overwrite and not self._is_published:
             raise OutputError(f"{self.out}: exists already; use --overwrite to replace it")
 
     def _holds_own_result(self) -> bool:
         part = self.out if is_single(self.out) else next(iter(sorted(self.out.glob("part-*.parquet"))), None)
-        if part is None or not part.is_file():
-            return False
+        return part is not None and self._is_own(part)
+
+    def _is_own(self, part: Path) -> bool:
+        """Whether a published file came from a run of the same fingerprint."""
         try:
             metadata = pq.read_metadata(part).metadata or {}
         except (pa.ArrowException, OSError):
             return False
         return bool(metadata.get(RUN_KEY.encode()) == digest_of(self._fingerprint).encode())
-
-    def _unlock(self) -> None:
-        # Removed while it is held: filelock takes a lock on a removed file for none, so no two runs can hold it.
-        Path(self._lock.lock_file).unlink(missing_ok=True)
-        self._lock.release()
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
@@ -179,9 +186,10 @@ class Sink:
             yield
 
 
-def _linked(source: Path, target: Path) -> bool:
+def linked(source: Path, target: Path) -> bool:
+    """Give a finished file a second name, if the filesystem can; without hard links the caller writes it again."""
     try:
         os.link(source, target)
     except OSError:
-        return False  # a filesystem without hard links: the caller writes the file again
+        return False
     return True

@@ -31,8 +31,8 @@ ENGINE_ORDER = [
         "model",
     ),
     *("batching", "proposal", "decoder", "extractor"),
-    *("listing", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"),
-    *("corpus", "tally", "staging", "output", "writer", "sink", "pipeline", "frame", "ray_backend"),
+    *("share", "listing", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"),
+    *("corpus", "tally", "staging", "output", "lock", "writer", "sink", "shared_sink", "pipeline", "frame", "ray_backend"),
 ]
 
 TERMINAL = {"typer", "rich", "jinja2"}
@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "torch": {"engine/model", "engine/drafter", "engine/decoder"}
     | {f"adapters/{name}" for name in ("dataset", "loss", "objective", "fusion", "trainer")},
     "peft": {"engine/model", "adapters/trainer"},
-    "pyarrow": {f"engine/{name}" for name in FILES | {"corpus", "staging", "output", "writer", "sink", "frame"}},
+    "pyarrow": {f"engine/{name}" for name in FILES | {"corpus", "staging", "output", "writer", "sink", "shared_sink", "frame"}},
     "fsspec": {f"engine/{name}" for name in FILES | {"corpus", "sink"}},
     "ray": {"engine/ray_backend"},
 }
