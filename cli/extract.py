@@ -1,28 +1,36 @@
 """`nerx extract`: options -> engine.pipeline.run(corpus, extractor, sink) -> a summary."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from .. import __version__
-from ..engine.errors import InputError, TooManyFailuresError
-from . import console, tables
+from ..engine.errors import InputError
+from ..engine.share import Share
+from . import console, failures, tables
+from .clashes import refuse_clashes
+from .incremental import Growth, Inputs
 from .interrupt import Interrupt
 from .options import RUNNING, BaseOption, Device, DeviceOption, JsonOption, OverwriteOption, QuietOption, ReportOption
-from .progress import Display, Tick, duration, progress
+from .progress import Display, Tick, progress
+from .summary import Delivery, estimated, finished, tick
 
 if TYPE_CHECKING:
+    from ..engine.card import AdapterCard
     from ..engine.corpus import Corpus
     from ..engine.extractor import Extractor
-    from ..engine.pipeline import DryRun, Progress, RunSummary
+    from ..engine.growing_sink import GrowingSink
+    from ..engine.pipeline import RunSummary
     from ..engine.sink import Sink
 
 _READING = "Reading"
 _WRITING = "Writing"
+_REPEATING = "Again and again, and on several machines"
 
 BATCH_ROWS = {True: 256, False: 4096}
 """Rows between two looks at progress and signals, on a CPU and on a GPU: seconds, and some full forward passes."""
@@ -72,13 +80,41 @@ def extract(
         typer.Option(metavar="P", min=0, max=1, help="Leave out entities less probable.", rich_help_panel=_WRITING),
     ] = 0.0,
     max_failures: Annotated[
-        int | None,
+        str,
+        typer.Option(metavar="N|N%", help="Exit with 3 when more rows failed.", rich_help_panel=_WRITING),
+    ] = failures.DEFAULT,
+    incremental: Annotated[
+        bool,
         typer.Option(
-            metavar="N",
-            min=0,
-            help="Exit with 3 when more rows failed.",
-            show_default="any number",
-            rich_help_panel=_WRITING,
+            "--incremental",
+            metavar="",
+            help="Add what is new or changed to the folder --out.",
+            rich_help_panel=_REPEATING,
+        ),
+    ] = False,
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", metavar="", help="Drop rows of inputs that are gone.", rich_help_panel=_REPEATING),
+    ] = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed", metavar="", help="Only rows of --out that failed, again.", rich_help_panel=_REPEATING
+        ),
+    ] = False,
+    noop_code: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, max=255, help="Exit with N when nothing was to do.", rich_help_panel=_REPEATING
+        ),
+    ] = 0,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Do part I of N; the folder --out is shared.",
+            show_default=False,
+            rich_help_panel=_REPEATING,
         ),
     ] = None,
     dry_run: Annotated[
@@ -113,59 +149,137 @@ def extract(
       [cyan]nerx extract corpus.parquet --dry-run[/]
       [cyan]nerx extract reviews.csv --text-column body --min-score 0.5[/]
       [cyan]nerx extract 'logs/2025-*.jsonl' --out enriched.parquet[/]
+      [cyan]nerx extract lake/ --incremental --out enriched[/]
     """
+    allowed = failures.FailureLimit.parse(max_failures)
+    refuse_clashes(
+        {
+            "--incremental": incremental,
+            "--retry-failed": retry_failed,
+            "--shard": shard,
+            "--limit": limit,
+            "--overwrite": overwrite,
+            "--dry-run": dry_run,
+            "--prune": prune,
+            "--noop-code": noop_code,
+            "--text-unit file": text_unit is TextUnit.FILE,
+        }
+    )
+    share = Share.parse(shard) if shard else None
+    target = out or default_output(corpus, folder=incremental or share is not None)
     with progress(quiet) as display:
         display.show(Tick("reading"))
-        from ..engine import pipeline
         from ..engine.card import AdapterCard
-        from ..engine.corpus import open_corpus
-        from ..engine.output import check_output
 
-        # What can be refused at once is asked before files are read through and a model is loaded.
-        target = out or default_output(corpus)
-        if not dry_run:
-            check_output(target, overwrite=overwrite)
         card = AdapterCard.read(adapter)
-        opened = open_corpus(
-            corpus, text_column=text_column, id_column=id_column, limit=limit, text_unit=text_unit.value
+        origin = {"version": __version__, "base": card.base, "base_digest": card.base_digest}
+        facts = {"options": {"min_score": min_score}, "provenance": origin}
+        reading: dict[str, Any] = {"text_column": text_column, "id_column": id_column, "text_unit": text_unit.value}
+        load = partial(
+            _load, display, adapter, device=device.value, base=base, batch_tokens=batch_tokens, min_score=min_score
         )
-        display.show(Tick("loading"))
-        from ..engine.extractor import Extractor
+        if retry_failed:
+            delivery = _retry(target, card, facts, load, display)
+        elif incremental and not (dry_run and overwrite):  # such a dry run is about all inputs
+            with Growth(corpus, target, card, facts, text_column, overwrite=overwrite, prune=prune) as growth:
+                delivery = _grow(growth, reading, facts, load, display, dry_run=dry_run)
+        elif dry_run:
+            from ..engine.corpus import open_corpus
 
-        extractor = Extractor.load(
-            adapter, device=device.value, base=base, batch_tokens=batch_tokens, min_score=min_score
-        )
-        opened = replace(opened, batch_rows=BATCH_ROWS[extractor.model.device.type == "cpu"])
-        if dry_run:
-            display.show(Tick("counting"))
-            estimate = pipeline.dry_run(opened, extractor)
+            reading.update(limit=limit, share=share)
+            delivery = _estimate(open_corpus(corpus, **reading), load, display)
         else:
-            options = {"min_score": min_score}
-            origin = {"version": __version__, "base": card.base, "base_digest": card.base_digest}
-            sink = pipeline.open_sink(
-                target, opened, extractor, options=options, provenance=origin, overwrite=overwrite
+            delivery = _extract(
+                corpus, target, {**reading, "limit": limit, "share": share}, facts, overwrite, load, display
             )
-            summary = _run(opened, extractor, sink, display)
+    delivery.show(report, json)
+    if delivery.hint and not json:
+        console.notes(quiet).print(delivery.hint, style="dim", soft_wrap=True)
+    if delivery.is_noop:
+        raise typer.Exit(noop_code)
+    allowed.require(delivery.failures, delivery.rows)
+
+
+def _load(display: Display, adapter: Path, **options: Any) -> "Extractor":
+    display.show(Tick("loading"))
+    from ..engine.extractor import Extractor
+
+    return Extractor.load(adapter, **options)
+
+
+def _extract(
+    paths: list[str],
+    target: Path,
+    reading: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    overwrite: bool,
+    load: "Callable[[], Extractor]",
+    display: Display,
+) -> Delivery:
+    """Everything in `paths`, or a share of it, into a new output."""
+    from ..engine import pipeline
+    from ..engine.corpus import open_corpus
+
+    # What can be refused at once is asked before files are read through and a model is loaded.
+    pipeline.require_free(target, share=reading["share"], overwrite=overwrite)
+    opened = open_corpus(paths, **reading)
+    extractor = load()
+    sink = pipeline.open_sink(target, opened, extractor, **facts, overwrite=overwrite)
+    return finished(_run(opened, extractor, sink, display))
+
+
+def _grow(
+    growth: Growth,
+    reading: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    load: "Callable[[], Extractor]",
+    display: Display,
+    *,
+    dry_run: bool,
+) -> Delivery:
+    """What is new or changed, added to a folder."""
+    inputs = growth.inputs
+    if inputs.note:
+        display.note(inputs.note)
+    opened = growth.open(**reading)
+    if opened is None:
+        if not dry_run:
+            growth.finish()
+        result = {"out": str(growth.out), "rows": 0, "failures": 0, "inputs": inputs.to_dict()}
+        return Delivery(result, f"{growth.out}: nothing new", [tables.fact_table([inputs.fact])], is_noop=True)
     if dry_run:
-        _deliver(estimate.to_dict(), "Dry run: nothing was written", _estimate_tables(estimate), report, json)
-        return
-    _deliver(summary.to_dict(), summary.out, _summary_tables(summary), report, json)
-    if not json:
-        console.notes(quiet).print(f"look at it: nerx view {summary.out}", style="dim", soft_wrap=True)
-    if max_failures is not None and summary.failures > max_failures:
-        raise TooManyFailuresError(
-            f"{summary.failures:,} rows failed, more than --max-failures {max_failures:,}; the output is complete, and "
-            "its column nerx_error says why"
-        )
+        return _estimate(opened, load, display, inputs)
+    extractor = load()
+    return finished(_run(opened, extractor, growth.sink(opened, extractor, **facts), display), inputs)
 
 
-def _run(corpus: "Corpus", extractor: "Extractor", sink: "Sink", display: Display) -> "RunSummary":
+def _retry(
+    target: Path,
+    card: "AdapterCard",
+    facts: Mapping[str, Any],
+    load: "Callable[[], Extractor]",
+    display: Display,
+) -> Delivery:
+    """The failed rows of a finished output."""
+    from .retry import retry, retry_facts
+
+    summary = retry(target, card, facts["options"], load, tick, display)
+    if summary is None:
+        result = {"out": str(target), "retried": 0, "failures": 0}
+        return Delivery(result, f"{target}: no row has failed", [], is_noop=True)
+    return Delivery(
+        summary.to_dict(), summary.out, [tables.fact_table(retry_facts(summary))], summary.rows, summary.failures
+    )
+
+
+def _run(corpus: "Corpus", extractor: "Extractor", sink: "Sink | GrowingSink", display: Display) -> "RunSummary":
     """The run, with progress; a signal ends it, and the command, after the batch at hand."""
     from ..engine import pipeline
 
+    corpus = _paced(corpus, extractor)
     with Interrupt(lambda: display.note(_STOPPING)) as interrupt:
         summary = pipeline.run(
-            corpus, extractor, sink, progress=lambda at: display.show(_tick(at)), stop=lambda: interrupt.requested
+            corpus, extractor, sink, progress=lambda at: display.show(tick(at)), stop=lambda: interrupt.requested
         )
     if summary.interrupted:
         display.note(f"stopped: {summary.rows:,} of {corpus.rows:,} rows are kept; {_RESUME}")
@@ -173,60 +287,27 @@ def _run(corpus: "Corpus", extractor: "Extractor", sink: "Sink", display: Displa
     return summary
 
 
-def default_output(corpus: list[str]) -> Path:
-    """`CORPUS.nerx.parquet` beside a single input; raises InputError where "beside" has no one meaning."""
+def _paced(corpus: "Corpus", extractor: "Extractor") -> "Corpus":
+    return replace(corpus, batch_rows=BATCH_ROWS[extractor.model.device.type == "cpu"])
+
+
+def _estimate(
+    corpus: "Corpus", load: "Callable[[], Extractor]", display: Display, inputs: Inputs | None = None
+) -> Delivery:
+    from ..engine import pipeline
+
+    extractor = load()
+    display.show(Tick("counting"))
+    return estimated(pipeline.dry_run(_paced(corpus, extractor), extractor), inputs)
+
+
+def default_output(corpus: list[str], *, folder: bool = False) -> Path:
+    """`CORPUS.nerx.parquet` beside a single input, `CORPUS.nerx` for a folder.
+
+    Raises InputError where "beside" has no one meaning.
+    """
     if len(corpus) > 1 or (set("*?[") & set(corpus[0]) and not Path(corpus[0]).exists()):
         raise InputError("several inputs: say with --out where the result goes")
     source = Path(corpus[0])
     stem = source.name if source.is_dir() else source.name.removesuffix(".gz").rpartition(".")[0]
-    return source.with_name(f"{stem or source.resolve().name}.nerx.parquet")
-
-
-def _deliver(result: dict[str, Any], heading: str, shown: list[Table], report: Path | None, json: bool) -> None:
-    if report:
-        console.write_json(report, result)
-    if json:
-        console.print_json(result)
-    else:
-        console.print_result(heading, *shown)
-
-
-def _summary_tables(summary: "RunSummary") -> list[Table]:
-    facts = [
-        ("rows", f"{summary.rows:,}" + (f", {summary.resumed_rows:,} of them earlier" if summary.resumed_rows else "")),
-        ("texts", f"{summary.texts:,}, {summary.characters_read:,} of their {summary.characters_in:,} characters read"),
-        ("failed rows", f"{summary.failures:,}" + (", see the column nerx_error" if summary.failures else "")),
-        ("entities", f"{summary.entities:,}"),
-        ("time", _pace(summary)),
-    ]
-    shown = [tables.fact_table(facts)]
-    if summary.entities_per_label:
-        shown.append(tables.count_table(summary.entities_per_label))
-    return shown
-
-
-def _pace(summary: "RunSummary") -> str:
-    took = duration(summary.seconds)
-    if summary.seconds <= 0:
-        return took
-    return f"{took}, {summary.rows / summary.seconds:,.0f} rows/s, {summary.tokens / summary.seconds:,.0f} tokens/s"
-
-
-def _estimate_tables(estimate: "DryRun") -> list[Table]:
-    facts = [
-        ("rows", f"{estimate.rows:,}"),
-        ("texts", f"{estimate.texts:,}"),
-        ("characters", f"{estimate.characters:,}"),
-        ("tokens", "-" if estimate.tokens is None else f"about {estimate.tokens:,}, prompt and output"),
-        ("time here", "-" if estimate.seconds is None else f"about {duration(estimate.seconds)}"),
-    ]
-    return [tables.fact_table(facts)]
-
-
-def _tick(state: "Progress") -> Tick:
-    stats = [f"{state.entities:,} entities"]
-    if state.seconds > 0:
-        stats = [f"{state.rows / state.seconds:,.0f} rows/s", f"{state.tokens / state.seconds:,.0f} tokens/s", *stats]
-    if state.failures:
-        stats.append(f"{state.failures:,} failed")
-    return Tick("extracting", state.rows, state.total_rows, "rows", tuple(stats))
+    return source.with_name(f"{stem or source.resolve().name}.nerx{'' if folder else '.parquet'}")

@@ -6,6 +6,7 @@ reading them through once. Deliberately knows nothing of models or outputs.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
@@ -29,6 +30,9 @@ TextUnit = Literal["line", "file"]
 BATCH_ROWS = 2048
 """Rows handed to the extractor at once: enough to sort by length, few enough to hold."""
 
+SHARDS_A_SHARE = 4
+"""A corpus is cut finer when a share would get fewer shards: then no machine has a quarter more to do than another."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shard:
@@ -47,6 +51,15 @@ class Shard:
     def rows(self) -> int:
         """All its rows, done or not."""
         return self.cut.rows
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Columns that are settled: `schema`, learned from files of one `kind`; `where` is how messages call them."""
+
+    kind: str
+    schema: pa.Schema
+    where: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,23 +130,30 @@ def open_corpus(
     batch_rows: int = BATCH_ROWS,
     text_unit: TextUnit = "line",
     shard_rows: int = SHARD_ROWS,
+    share: Share | None = None,
+    known: Columns | None = None,
 ) -> Corpus:
     """Open files, folders (recursive) and globs as one corpus, in the order given and sorted within each.
 
     `text_column` may be absent when there is a column `text` or a single string column. `limit` takes the first rows
-    only. `text_unit` says what a text is in `.txt` files. Raises CorpusError; nothing has been written then.
+    only. `text_unit` says what a text is in `.txt` files. `share` takes its part of the shards. `known` are columns
+    that earlier rows of the same output have: these must fit them. Raises CorpusError; nothing has been written then.
     """
     if limit is not None and limit < 1:
         raise CorpusError(f"limit must be at least 1, not {limit}")
     files = list_files(paths)
     texts = frozenset({text_column or "text"})
-    sources = tuple(_open_sources(files, texts, text_unit, shard_rows=shard_rows, batch_rows=batch_rows, limit=limit))
-    schema = _agree(sources)
+    cut = partial(_open_sources, files, texts, text_unit, batch_rows=batch_rows, limit=limit)
+    sources = tuple(cut(shard_rows=shard_rows))
+    rows = sum(part.rows for source in sources for part in source.cuts)
+    if share is not None and (finer := max(1, -(-rows // (SHARDS_A_SHARE * share.count)))) < shard_rows:
+        sources = tuple(cut(shard_rows=finer))
+    schema = _agree(sources, known)
     if id_column is not None:
         _require_column(schema, id_column, "id")
     column = choose_text_column(schema, text_column, besides=id_column)
     _require_storable(schema, sources[0].path)
-    return Corpus(sources, schema, column, id_column, batch_rows, files)
+    return Corpus(sources, schema, column, id_column, batch_rows, files, share)
 
 
 def choose_text_column(schema: pa.Schema, wanted: str | None, *, besides: str | None = None) -> str:
@@ -227,14 +247,16 @@ def _line_format(file: InputFile, texts: frozenset[str]) -> LineFormat:
         raise CorpusError(f"{file.path}: cannot be read ({error})") from error
 
 
-def _agree(sources: Sequence[Source]) -> pa.Schema:
+def _agree(sources: Sequence[Source], known: Columns | None) -> pa.Schema:
     """The columns of all sources. Raises CorpusError naming the first file that differs, and how."""
-    first, *rest = sources
-    schema = first.schema
-    for source in rest:
+    kind = known.kind if known else sources[0].kind
+    schema = known.schema if known else sources[0].schema
+    example = known.where if known else sources[0].path
+    for source in sources if known else sources[1:]:
         try:
-            alike = source.kind == first.kind
-            schema = source.merge(schema) if alike else require_same_columns(schema, source.schema)
+            schema = source.merge(schema) if source.kind == kind else require_same_columns(schema, source.schema)
+            if known:
+                require_same_columns(known.schema, readable(schema))
         except (ValueError, pa.ArrowException) as error:
-            raise CorpusError(f"{source.path}: {error}; all files must have the columns of {first.path}") from error
-    return readable(schema) if first.kind == "jsonl" else schema
+            raise CorpusError(f"{source.path}: {error}; all files must have the columns of {example}") from error
+    return readable(schema) if kind == "jsonl" else schema

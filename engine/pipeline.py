@@ -14,8 +14,14 @@ from typing import Any, Protocol
 
 from .corpus import Corpus
 from .entity import settle
-from .output import check_output
-from .shared_sink import SharedSink
+from .growing import GrowingOutput
+from .growing_sink import GrowingSink
+from .increment import Increment
+from .lock import require_unlocked
+from .manifest import Facts
+from .output import check_output, lock_file
+from .share import Share
+from .shared_sink import SharedSink, share_place
 from .sink import Sink
 from .span import Extraction
 from .tally import Tally
@@ -147,6 +153,17 @@ def open_sink(
     )
 
 
+def require_free(out: Path, *, share: Share | None = None, overwrite: bool = False) -> None:
+    """To ask before a model is loaded: raises OutputError, OutputLockedError when a run to `out` could not begin."""
+    check_output(out, overwrite=overwrite or share is not None)
+    require_unlocked(lock_file(share_place(out, share) if share else out), out)
+
+
+def options_text(options: Mapping[str, Any] | None) -> str:
+    """Options as metadata holds them; equal options give equal texts."""
+    return json.dumps(dict(options or {}), ensure_ascii=False, sort_keys=True)
+
+
 def output_metadata(
     corpus: Corpus,
     extractor: TextExtractor,
@@ -156,7 +173,7 @@ def output_metadata(
     """What every Parquet file of a run says of itself."""
     facts = {
         "adapter": extractor.digest,
-        "options": json.dumps(dict(options or {}), ensure_ascii=False, sort_keys=True),
+        "options": options_text(options),
         "text_column": corpus.text_column,
         "offset_unit": OFFSET_UNIT,
         **(provenance or {}),
@@ -164,10 +181,25 @@ def output_metadata(
     return {f"nerx.{key}": value for key, value in facts.items()}
 
 
+def open_growing_sink(
+    output: GrowingOutput,
+    increment: Increment,
+    corpus: Corpus,
+    extractor: TextExtractor,
+    *,
+    options: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, str] | None = None,
+) -> GrowingSink:
+    """The sink that adds the work of `increment`, opened as `corpus`, to an open `output`; else as `open_sink`."""
+    facts = Facts(extractor.digest, (provenance or {}).get("base_digest", ""), dict(options or {}), corpus.text_column)
+    metadata = output_metadata(corpus, extractor, options, provenance)
+    return GrowingSink(output, increment, corpus, facts=facts, metadata=metadata)
+
+
 def run(
     corpus: Corpus,
     extractor: TextExtractor,
-    sink: Sink,
+    sink: Sink | GrowingSink,
     *,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] = never,

@@ -79,7 +79,9 @@ class SharedSink(Sink):
             return f"cannot be read ({error})"
         ours = self._staging.schema.metadata
         keys = [f"nerx.{name}" for name in ("adapter", "options", "base_digest", "text_column", "version")]
-        before, now = ({key: at[key.encode()].decode() for key in keys if key.encode() in at} for at in (metadata, ours))
+        before, now = (
+            {key: at[key.encode()].decode() for key in keys if key.encode() in at} for at in (metadata, ours)
+        )
         changes = "; ".join(differences(before, now)) or "input: other files, or cut into other shards"
         return f"is of a run that differs ({changes})"
 

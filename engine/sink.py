@@ -182,7 +182,7 @@ class Sink:
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
-        with reporting(self.out, self._staging):
+        with reporting(self.out, self._staging.folder):
             yield
 
 

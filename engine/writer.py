@@ -62,7 +62,7 @@ class ShardWriter:
         if not self._batches:
             return
         table = pa.Table.from_batches(self._batches, self._staging.schema)
-        with reporting(self._staging.folder, self._staging):
+        with reporting(self._staging.folder, self._staging.folder):
             self._staging.write(self._shard.index, self._committed, table, self._tally)
         self._committed += self._tally.rows
         self._begin()
@@ -75,10 +75,10 @@ class ShardWriter:
 
 
 @contextmanager
-def reporting(out: Path, staging: Staging) -> Iterator[None]:
-    """Turns an OSError into an OutputError that says what is kept."""
+def reporting(out: Path, staging: Path) -> Iterator[None]:
+    """Turns an OSError into an OutputError that says what is kept in the folder `staging`."""
     try:
         yield
     except OSError as error:
-        kept = f"; what is finished is kept in {staging.folder}, run again to go on" if staging.folder.exists() else ""
+        kept = f"; what is finished is kept in {staging}, run again to go on" if staging.exists() else ""
         raise OutputError(f"{out}: cannot be written ({error.strerror or error}){kept}") from error

@@ -32,16 +32,18 @@ ENGINE_ORDER = [
     ),
     *("batching", "proposal", "decoder", "extractor"),
     *("share", "listing", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"),
-    *("corpus", "tally", "staging", "output", "lock", "writer", "sink", "shared_sink", "pipeline", "frame", "ray_backend"),
+    *("corpus", "tally", "staging", "output", "lock", "manifest", "part", "increment", "growing", "writer", "sink"),
+    *("shared_sink", "growing_sink", "pipeline", "frame", "retry", "ray_backend"),
 ]
 
 TERMINAL = {"typer", "rich", "jinja2"}
 FILES = {"listing", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"}
+SINKS = {"corpus", "staging", "output", "part", "writer", "sink", "shared_sink", "retry", "frame"}
 MAY_IMPORT = {
     "torch": {"engine/model", "engine/drafter", "engine/decoder"}
     | {f"adapters/{name}" for name in ("dataset", "loss", "objective", "fusion", "trainer")},
     "peft": {"engine/model", "adapters/trainer"},
-    "pyarrow": {f"engine/{name}" for name in FILES | {"corpus", "staging", "output", "writer", "sink", "shared_sink", "frame"}},
+    "pyarrow": {f"engine/{name}" for name in FILES | SINKS},
     "fsspec": {f"engine/{name}" for name in FILES | {"corpus", "sink"}},
     "ray": {"engine/ray_backend"},
 }
