@@ -255,8 +255,9 @@ def _agree(sources: Sequence[Source], known: Columns | None) -> pa.Schema:
     for source in sources if known else sources[1:]:
         try:
             schema = source.merge(schema) if source.kind == kind else require_same_columns(schema, source.schema)
+            schema = readable(schema) if kind == "jsonl" else schema
             if known:
-                require_same_columns(known.schema, readable(schema))
+                require_same_columns(known.schema, schema)
         except (ValueError, pa.ArrowException) as error:
             raise CorpusError(f"{source.path}: {error}; all files must have the columns of {example}") from error
     return readable(schema) if kind == "jsonl" else schema

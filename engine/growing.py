@@ -16,7 +16,7 @@ from .listing import InputFile
 from .lock import OutputLock
 from .manifest import Facts, Manifest, PartRecord, manifest_file
 from .output import check_output, has_content, is_single, lock_file
-from .staging import sync
+from .staging import TEMPORARY, sync
 
 
 class GrowingOutput:
@@ -107,18 +107,20 @@ class GrowingOutput:
 
     def _open(self) -> None:
         self._finish_swap()
+        index = manifest_file(self.out)
+        index.with_name(index.name + TEMPORARY).unlink(missing_ok=True)
         check_output(self.out, overwrite=True)
         if self._overwrite and self.out.exists() and has_content(self.out):
             self.folder = self.staging / "whole"
             try:
-                found = Manifest.read(self.folder)
+                found = _read(self.folder)
             except OutputError:
                 found = None
             if found is None or self._changes(found):
                 shutil.rmtree(self.folder, ignore_errors=True)
                 found = Manifest(None, ())
         else:
-            found = Manifest.read(self.out)
+            found = _read(self.out)
             if changes := self._changes(found):
                 raise OutputError(
                     f"{self.out}: was made differently ({'; '.join(changes)}); run as before to add to it, use "
@@ -160,6 +162,15 @@ class GrowingOutput:
         # In this order: as long as the old folder is there, the new one is known to be in place.
         shutil.rmtree(self.staging, ignore_errors=True)
         shutil.rmtree(self._old, ignore_errors=True)
+
+
+def _read(folder: Path) -> Manifest:
+    def ask(part: Path) -> tuple[Facts, PartRecord]:
+        from .part import read_part
+
+        return read_part(part)
+
+    return Manifest.read(folder).settled(folder, ask)
 
 
 def _number(name: str) -> int:

@@ -121,13 +121,13 @@ class GrowingSink:
     def _publish(self) -> None:
         """Give every input that is whole its part, then note them."""
         whole = {task.part: task for task in self._waiting if _is_whole(task)}
-        with reporting(self.out, self._output.staging):
-            self._output.folder.mkdir(exist_ok=True)
-            records = [_published(task, self._output.folder) for task in whole.values()]
-            if records:
+        if whole:
+            with reporting(self.out, self._output.staging):
+                self._output.folder.mkdir(exist_ok=True)
+                records = [_published(task, self._output.folder) for task in whole.values()]
                 self._output.add(self._facts, records)
-            for task in whole.values():
-                task.staging.remove()
+                for task in whole.values():
+                    task.staging.remove()
         self._waiting = [task for task in self._waiting if task.part not in whole]
         self._published = time.monotonic()
 

@@ -4,12 +4,12 @@ Every part says so itself, in its Parquet metadata; the manifest is an index ove
 not as noted is asked again, so that manifest and parts cannot disagree, whatever was killed, copied or removed.
 
 It lies beside the folder, hidden, and not in it: polars 2.1 refuses to scan a folder that holds any file or
-subfolder besides Parquet, whatever its name begins with. Loads no pyarrow unless a part has to be asked.
+subfolder besides Parquet, whatever its name begins with. Knows no Parquet.
 """
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,32 +75,29 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
-        """What `folder` holds now. Raises OutputError when it holds a part that was not made with --incremental."""
-        known = cls._noted(folder)
-        noted = {part.name: part for part in known.parts}
-        found = {entry.name: entry.stat() for entry in _scan(folder)}
-        facts, parts = known.facts, []
-        for name, state in sorted(found.items()):
-            part = noted.get(name)
-            if part is None or (part.size, part.mtime_ns) != (state.st_size, state.st_mtime_ns):
-                from .part import read_part
-
-                said, part = read_part(folder / name)
-                if facts is None:
-                    facts = said
-                elif said != facts:
-                    raise OutputError(f"{folder / name}: was made in another way than its neighbours; use --overwrite")
-            parts.append(part)
-        return cls(facts if parts else None, tuple(parts))
-
-    @classmethod
-    def _noted(cls, folder: Path) -> "Manifest":
-        """The file's content; nothing where there is none, or one that does not read: then every part is asked."""
+        """What was noted of `folder`; nothing where there is no file, or one that does not read."""
         try:
             record = json.loads(manifest_file(folder).read_text(encoding="utf-8", errors="surrogateescape"))
             return cls(record["facts"] and Facts(**record["facts"]), tuple(_part(part) for part in record["parts"]))
         except (OSError, ValueError, KeyError, TypeError):
             return cls(None, ())
+
+    def settled(self, folder: Path, ask: Callable[[Path], tuple[Facts, PartRecord]]) -> "Manifest":
+        """What `folder` holds now: `ask` tells of the parts that are not as noted.
+
+        Raises OutputError when parts were made in different ways, and what `ask` raises.
+        """
+        noted = {part.name: part for part in self.parts}
+        facts, parts = self.facts, []
+        for entry in _scan(folder):
+            part, state = noted.get(entry.name), entry.stat()
+            if part is None or (part.size, part.mtime_ns) != (state.st_size, state.st_mtime_ns):
+                said, part = ask(folder / entry.name)
+                facts = facts or said
+                if said != facts:
+                    raise OutputError(f"{folder / entry.name}: was made in another way than the parts beside it")
+            parts.append(part)
+        return Manifest(facts if parts else None, tuple(parts))
 
     def write(self, folder: Path) -> None:
         """Replace the file in one step."""
@@ -124,4 +121,4 @@ def _scan(folder: Path) -> list[os.DirEntry[str]]:
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
-        return list(entries)
+        return sorted(entries, key=lambda entry: entry.name)

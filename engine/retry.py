@@ -175,6 +175,8 @@ def _retried(table: pa.Table, texts: pa.ChunkedArray, attempt: _Attempt) -> pa.T
     failed = pc.indices_nonzero(table.column(ERROR.name).is_valid())
     if not len(failed):
         return table
+    if pa.types.is_string_view(texts.type):  # pyarrow 26 takes no rows of these
+        texts = texts.cast(pa.large_string())
     place = list(range(table.num_rows))
     entities, errors = (table.column(name).chunks for name in (ENTITIES.name, ERROR.name))
     end = table.num_rows

@@ -77,10 +77,10 @@ class SharedSink(Sink):
             metadata = pq.read_metadata(part).metadata or {}
         except (pa.ArrowException, OSError) as error:
             return f"cannot be read ({error})"
-        ours = self._staging.schema.metadata
-        keys = [f"nerx.{name}" for name in ("adapter", "options", "base_digest", "text_column", "version")]
+        names = ("adapter", "options", "base_digest", "text_column", "version")
         before, now = (
-            {key: at[key.encode()].decode() for key in keys if key.encode() in at} for at in (metadata, ours)
+            {name: value.decode() for name in names if (value := said.get(f"nerx.{name}".encode()))}
+            for said in (metadata, self._staging.schema.metadata)
         )
         changes = "; ".join(differences(before, now)) or "input: other files, or cut into other shards"
         return f"is of a run that differs ({changes})"

@@ -17,6 +17,7 @@ import pytest
 from capitals import POISON, Capitals
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from killing import killed_at
 
 from nerx.engine.corpus import open_corpus
 from nerx.engine.errors import CorpusError, NerxError
@@ -270,32 +271,12 @@ def test_a_run_killed_again_and_again_ends_equal_to_an_undisturbed_one(tmp_path,
     assert {path.name for path in tmp_path.iterdir()} == {"in.parquet", "whole.parquet", name}
 
 
-STEPS = {"os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir"}
-
-
 def run_killed_at(step: int, source: Path, out: Path, *, overwrite: bool) -> bool:
-    """Run in a process that ends, as a killed one does, before its `step`-th change to a folder: whether it did."""
-    child = os.fork()
-    if not child:
-        left = step
+    def work() -> None:
+        corpus = open_corpus([source], batch_rows=10, shard_rows=20)
+        run(corpus, Capitals(), open_sink(out, corpus, Capitals(), overwrite=overwrite))
 
-        def hook(event: str, _: object) -> None:
-            nonlocal left
-            if event in STEPS:
-                left -= 1
-                if left == 0:
-                    os._exit(9)
-
-        sys.addaudithook(hook)
-        try:
-            corpus = open_corpus([source], batch_rows=10, shard_rows=20)
-            run(corpus, Capitals(), open_sink(out, corpus, Capitals(), overwrite=overwrite))
-            os._exit(0)
-        finally:
-            os._exit(1)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (0, 9)
-    return code == 9
+    return killed_at(step, work)
 
 
 @pytest.mark.parametrize("name", ["o.parquet", "o"])
