@@ -1,5 +1,6 @@
 """The rows of one shard on their way into the staging folder."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -81,4 +82,6 @@ def reporting(out: Path, staging: Path) -> Iterator[None]:
         yield
     except OSError as error:
         kept = f"; what is finished is kept in {staging}, run again to go on" if staging.exists() else ""
-        raise OutputError(f"{out}: cannot be written ({error.strerror or error}){kept}") from error
+        # pyarrow's own text goes round about what the system says.
+        reason = os.strerror(error.errno) if error.errno else error
+        raise OutputError(f"{out}: cannot be written ({reason}){kept}") from error

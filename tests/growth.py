@@ -31,6 +31,7 @@ def grow(
     *,
     min_score: float = 0.0,
     text_column: str | None = None,
+    base_digest: str = "",
     overwrite: bool = False,
     prune: bool = False,
     stop=lambda: False,
@@ -40,7 +41,7 @@ def grow(
     """Add what is new in `lake` to `out`."""
     extractor = extractor or Capitals()
     options = {"min_score": min_score}
-    facts = Facts(extractor.digest, "", options, text_column)
+    facts = Facts(extractor.digest, base_digest, options, text_column)
     with GrowingOutput(out, facts, overwrite=overwrite, prune=prune) as output:
         increment = output.compare(list_files([lake]))
         if not increment.work:
@@ -49,7 +50,8 @@ def grow(
         known = part_columns(output.folder, output.parts[0]) if output.parts else None
         paths = [work.file.path for work in increment.work]
         corpus = open_corpus(paths, text_column=output.text_column, known=known, **reading)
-        sink = pipeline.open_growing_sink(output, increment, corpus, extractor, options=options)
+        origin = {"base_digest": base_digest}
+        sink = pipeline.open_growing_sink(output, increment, corpus, extractor, options=options, provenance=origin)
         sink._checkpoint_seconds = checkpoint_seconds
         summary = pipeline.run(corpus, extractor, sink, stop=stop)
     return Grown(increment, extractor.texts, summary.interrupted)
