@@ -37,9 +37,9 @@ def make_output(folder: Path, name: str, count: int = 100, every: int = 7, shard
     return extract(folder / "in.parquet", folder / name, Capitals(), shard_rows=shard_rows)
 
 
-def extract(source: Path, out: Path, extractor: Capitals, **options) -> Path:
-    corpus = open_corpus([source], batch_rows=10, **options)
-    run(corpus, extractor, open_sink(out, corpus, extractor, options={"min_score": 0.0}))
+def extract(source: Path, out: Path, extractor: Capitals, base_digest: str = "", **options) -> Path:
+    corpus, origin = open_corpus([source], batch_rows=10, **options), {"base_digest": base_digest}
+    run(corpus, extractor, open_sink(out, corpus, extractor, options={"min_score": 0.0}, provenance=origin))
     return out
 
 
