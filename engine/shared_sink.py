@@ -46,20 +46,17 @@ class SharedSink(Sink):
     def _own(self) -> list[Path]:
         return [self.out / f"part-{number:05d}.parquet" for number in self._numbers]
 
-    def tally(self) -> Tally:
-        """The counts of what is finished of this share."""
-        if self._is_published:
-            return sum((output_tally(part) for part in self._own), Tally())
-        return super().tally()
+    def _published_tally(self) -> Tally:
+        return sum((output_tally(part) for part in self._own), Tally())
 
-    def _check_place(self) -> None:
+    def _check(self) -> None:
         if is_single(self.out):
             raise OutputError(f"{self.out}: with --shard the output is a folder that all shards share; name one")
         # Parts of other shares may be there already.
         check_output(self.out, overwrite=True)
 
     def _require_free(self) -> None:
-        self._check_place()
+        self._check()
         if self._overwrite or self._is_published:
             return
         for part in sorted(self.out.glob("part-*.parquet")):
@@ -86,7 +83,7 @@ class SharedSink(Sink):
         return f"is of a run that differs ({changes})"
 
     def _publish_folder(self, parts: Mapping[int, Sequence[Piece]]) -> None:
-        folder = self._assemble(parts)
+        folder = self._build_folder(parts)
         self.out.mkdir(exist_ok=True)
         for part in sorted(folder.iterdir()):
             part.replace(self.out / part.name)

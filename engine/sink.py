@@ -54,11 +54,11 @@ class Sink:
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> None:
         self.out = out
-        self._overwrite = overwrite
-        self._check_place()
-        place = self._place
         self._text_index = schema.get_field_index(text_column)
         self._fingerprint = fingerprint
+        self._overwrite = overwrite
+        self._check()
+        place = self._place
         self._checkpoint_seconds = checkpoint_seconds
         metadata = {**(metadata or {}), RUN_KEY: digest_of(fingerprint)}
         self._staging = Staging(staging_folder(place), output_schema(schema, metadata))
@@ -83,7 +83,7 @@ class Sink:
     def tally(self) -> Tally:
         """The counts of all that is finished, by this process and those before it."""
         if self._is_published:
-            return output_tally(self.out)
+            return self._published_tally()
         pieces = [piece for shard in self._staging.pieces().values() for piece in shard]
         return sum((piece.tally for piece in pieces), Tally())
 
@@ -126,14 +126,30 @@ class Sink:
         """What the staging folder and the lock are named after."""
         return self.out
 
-    def _publish_file(self, parts: Mapping[int, Sequence[Piece]]) -> None:
+    def _build_file(self, parts: Mapping[int, Sequence[Piece]]) -> Path:
         whole = self._staging.folder / "whole.parquet"
         self._staging.merge(whole, [piece for part in parts.values() for piece in part])
-        whole.replace(self.out)
+        return whole
+
+    def _build_folder(self, parts: Mapping[int, Sequence[Piece]]) -> Path:
+        """A folder in staging with a file for every shard, numbered as they are."""
+        folder = self._staging.folder / "parts"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for index, pieces in parts.items():
+            path = folder / f"part-{index:05d}.parquet"
+            if len(pieces) == 1 and linked(pieces[0].path, path):
+                continue
+            self._staging.merge(path, pieces)
+        sync(folder)
+        return folder
+
+    def _publish_file(self, parts: Mapping[int, Sequence[Piece]]) -> None:
+        self._build_file(parts).replace(self.out)
         sync(self.out.parent)
 
     def _publish_folder(self, parts: Mapping[int, Sequence[Piece]]) -> None:
-        folder = self._assemble(parts or {0: []})
+        folder = self._build_folder(parts or {0: []})
         if self.out.exists() and any(self.out.iterdir()):
             # Two folders cannot be exchanged in one step: a kill between these lines leaves no output for the moment,
             # and a rerun, which finds every piece in staging, publishes it.
@@ -142,29 +158,20 @@ class Sink:
         folder.rename(self.out)
         sync(self.out.parent)
 
-    def _assemble(self, parts: Mapping[int, Sequence[Piece]]) -> Path:
-        """A folder in staging with a file for every shard, numbered as they are."""
-        folder = self._staging.folder / "parts"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        for index, pieces in parts.items():
-            path = folder / f"part-{index:05d}.parquet"
-            if not (len(pieces) == 1 and linked(pieces[0].path, path)):
-                self._staging.merge(path, pieces)
-        sync(folder)
-        return folder
-
-    def _check_place(self) -> None:
-        check_output(self.out, overwrite=self._overwrite)
-
     def _open_staging(self) -> None:
         # A run that was killed after it had published its result, and before it had tidied up, has only that to do.
         self._is_published = self._was_under_way and self._holds_own_result()
         self._require_free()
         self._staging.prepare(self._fingerprint, overwrite=self._overwrite or self._is_published)
 
+    def _check(self) -> None:
+        check_output(self.out, overwrite=self._overwrite)
+
+    def _published_tally(self) -> Tally:
+        return output_tally(self.out)
+
     def _require_free(self) -> None:
-        self._check_place()
+        self._check()
         if self.out.exists() and has_content(self.out) and not self._overwrite and not self._is_published:
             raise OutputError(f"{self.out}: exists already; use --overwrite to replace it")
 
