@@ -7,7 +7,8 @@ Opens no part and no input that is as it was.
 """
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import OutputError
@@ -55,16 +56,14 @@ class GrowingOutput:
         return self._noted.facts.text_column if self._noted and self._noted.facts else self._facts.text_column
 
     def __enter__(self) -> "GrowingOutput":
-        try:
+        with self._reporting():
             self.out.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
-        except OSError as error:
-            raise OutputError(f"{self.out}: cannot be written ({error.strerror or error})") from error
-        try:
-            self._open()
-        except BaseException:
-            self._lock.release()
-            raise
+            try:
+                self._open()
+            except BaseException:
+                self._lock.release()
+                raise
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -93,17 +92,16 @@ class GrowingOutput:
 
     def finish(self) -> None:
         """Drop what is to be dropped, note what is there, and tidy up; with `overwrite`, take the output's place."""
-        if self._prune and self._gone:
-            for part in self._gone:
+        with self._reporting():
+            for part in self._gone if self._prune else ():
                 (self.folder / part.name).unlink(missing_ok=True)
                 self._parts.pop(part.name, None)
-        facts = self._noted.facts if self._noted else None
-        if facts is not None:
-            self._write(facts)
-        if self.folder != self.out:
-            self._swap()
-        if self.staging.exists():
-            shutil.rmtree(self.staging)
+            if self._noted and self._noted.facts:
+                self._write(self._noted.facts)
+            if self.folder != self.out:
+                self._swap()
+            if self.staging.exists():
+                shutil.rmtree(self.staging)
 
     def _open(self) -> None:
         self._finish_swap()
@@ -137,6 +135,13 @@ class GrowingOutput:
         if now != self._noted or not manifest_file(self.folder).exists():
             now.write(self.folder)
             self._noted = now
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(f"{self.out}: cannot be written ({error.strerror or error})") from error
 
     @property
     def _old(self) -> Path:

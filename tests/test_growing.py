@@ -15,15 +15,17 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from capitals import Capitals
+from capitals import POISON, Capitals
 from growth import Grown, grow
 from killing import killed_at
+from test_retry import Recovered
 
 from nerx.engine import manifest
 from nerx.engine.errors import CorpusError, OutputError, OutputLockedError
 from nerx.engine.lock import OutputLock
 from nerx.engine.manifest import manifest_file
 from nerx.engine.output import lock_file, output_tally
+from nerx.engine.retry import FailedRows
 
 HERE = Path(__file__).parent
 
@@ -198,6 +200,19 @@ def test_a_part_that_was_removed_is_made_again(tmp_path):
     (out / "part-00002.parquet").unlink()
     assert counts(grow(out, lake)) == (1, 0, 0, 3, 0)
     assert ids(out)[::3] == [0, 10, 20, 30]
+
+
+def test_a_part_whose_failed_rows_were_retried_is_still_known(tmp_path):
+    lake, out = make_lake(tmp_path / "lake"), tmp_path / "out"
+    write(lake / "1.parquet", 10, word=POISON)
+    grow(out, lake)
+    before = marks(out)
+    with FailedRows(out) as failed:
+        assert failed.retry(Recovered()).recovered == 3
+    assert [name for name, mark in marks(out).items() if before[name] != mark] == ["part-00001.parquet"]
+    again = grow(out, lake)
+    assert (counts(again), again.texts) == ((0, 0, 0, 4, 0), 0)
+    assert pq.read_table(out).column("nerx_error").null_count == 12
 
 
 def test_readers_see_the_folder_as_a_dataset(tmp_path):
