@@ -207,7 +207,7 @@ def quantised(module: Any) -> Any:
     """The module with its linear layers in int8, their activations quantised on the way."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch is moving this to another package
-        return torch.ao.quantization.quantize_dynamic(module, {nn.Linear}, dtype=torch.qint8)
+        return torch.ao.quantization.quantize_dynamic(module, {nn.Linear}, dtype=torch.qint8)  # type: ignore[no-untyped-call]
 
 
 def is_out_of_memory(error: Exception) -> bool:
