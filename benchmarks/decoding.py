@@ -13,7 +13,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -81,29 +80,12 @@ def contenders(
         return lambda: [decode(group) for group in groups] and None
 
     return {
-        "limit": lambda: (
-            [read_once(decoder, group, done) for group, done in zip(groups, answers, strict=True)] and None
-        ),
+        "limit": lambda: [decoder.read(group, done) for group, done in zip(groups, answers, strict=True)] and None,
         "drafted": run(decoder.decode),
         "copy drafts": run(plain.decode),
         "step by step": run(lambda group: decoder.decode(group, drafts=False)),
         "drafter alone": run(decoder.draft),
     }
-
-
-@torch.inference_mode()
-def read_once(decoder: Decoder, group: Sequence[Source], answers: Sequence[Decoded]) -> None:
-    """One forward pass over text and right answer, behind the cached head."""
-    mark = decoder.model.tags.output_mark
-    fused = [
-        replace(
-            source,
-            ids=(*source.ids, *mark, *answer.ids[:-1]),
-            cases=(0,) * (len(source) + len(mark) + len(answer.ids) - 1),
-        )
-        for source, answer in zip(group, answers, strict=True)
-    ]
-    decoder.read(fused)
 
 
 def clock(way: Callable[[], None]) -> float:

@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..engine.errors import NerxError
-from . import console, eval, extract, fit, inspect, view  # noqa: A004  # commands are called what users type
+from . import bench, console, eval, extract, fit, inspect, view  # noqa: A004  # commands are called what users type
 from .interrupt import exit_on_signals
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ _WORK, _LOOK = "Work", "Look"
 app.command("fit", rich_help_panel=_WORK)(fit.fit)
 app.command("extract", rich_help_panel=_WORK)(extract.extract)
 app.command("eval", rich_help_panel=_LOOK)(eval.evaluate)
+app.command("bench", rich_help_panel=_LOOK)(bench.bench)
 app.command("view", rich_help_panel=_LOOK)(view.view)
 app.command("inspect", rich_help_panel=_LOOK)(inspect.inspect)
 

@@ -13,7 +13,7 @@ from .highlight import printable
 
 def score_table(evaluation: Evaluation) -> Table:
     """Strict precision, recall and F1, a row a label, and the totals."""
-    table = _table()
+    table = plain_table()
     table.add_column("label", overflow="fold")
     for name in ("gold", "found", "precision", "recall", "F1"):
         table.add_column(name, justify="right")
@@ -34,7 +34,7 @@ def _score_cells(counts: Counts) -> list[str]:
 
 def count_table(counts: Mapping[str, int]) -> Table:
     """Entities a label, most frequent first."""
-    table = _table()
+    table = plain_table()
     table.add_column("label", overflow="fold")
     table.add_column("entities", justify="right")
     for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
@@ -44,7 +44,7 @@ def count_table(counts: Mapping[str, int]) -> Table:
 
 def label_table(labels: LabelSet, scores: Mapping[str, Any]) -> Table:
     """Labels with their descriptions, and their F1 where `scores` (of an adapter's card) hold it."""
-    table = _table()
+    table = plain_table()
     table.add_column("label", overflow="fold")
     table.add_column("F1", justify="right")
     table.add_column("description", overflow="fold")
@@ -57,7 +57,7 @@ def label_table(labels: LabelSet, scores: Mapping[str, Any]) -> Table:
 
 def fact_table(facts: Iterable[tuple[str, str]]) -> Table:
     """Names and values, for one thing."""
-    table = _table(show_header=False)
+    table = plain_table(show_header=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts:
@@ -69,6 +69,6 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}"
 
 
-def _table(show_header: bool = True) -> Table:
+def plain_table(show_header: bool = True) -> Table:
     head = box.SIMPLE_HEAD if show_header else None
     return Table(box=head, show_edge=False, pad_edge=False, show_header=show_header)

@@ -97,12 +97,15 @@ class Decoder:
             drafted.append(Decoded((), spans, 0))
         return drafted
 
-    def read(self, sources: Sequence[Source]) -> Tensor:
-        """States (batch, longest, width) of sources behind the cached head, and nothing else: the cost of reading."""
-        head = len(self.head.ids)
+    @torch.inference_mode()
+    def read(self, sources: Sequence[Source], answers: Sequence[Decoded]) -> Tensor:
+        """States (batch, longest, width) of sources and answers in one pass: what none can beat."""
+        head, mark = len(self.head.ids), self.model.tags.output_mark
         slots = _Slots(copy.deepcopy(self._head_cache), head, len(sources), self.model.device)
-        places = [range(head, head + len(source.ids)) for source in sources]
-        return self._read(slots, [list(source.ids) for source in sources], places, [list(x.cases) for x in sources])
+        rows = [[*s.ids, *mark, *answer.ids[:-1]] for s, answer in zip(sources, answers, strict=True)]
+        places = [range(head, head + len(row)) for row in rows]
+        cases = [[*s.cases, *[0] * (len(row) - len(s))] for s, row in zip(sources, rows, strict=True)]
+        return self._read(slots, rows, places, cases)
 
     def _read_prompts(self, sources: Sequence[Source]) -> tuple["_Slots", Tensor, list[Evidence | None]]:
         """The prompt pass: the cache, each row's last state (batch, width), each row's evidence."""

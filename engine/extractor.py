@@ -58,7 +58,7 @@ class Extractor:
         head = self._encoder.encode_head(card.labels)
         self.decoder = Decoder(model, head, drafter, alpha=card.alpha, temperature=card.temperature)
         self._batch_tokens = batch_tokens or (8_192 if model.device.type == "cpu" else 131_072)
-        self._limit = chunk_limit(model, len(head.ids), card.text_limit)
+        self.chunk_tokens = chunk_limit(model, len(head.ids), card.text_limit)
 
     @classmethod
     def load(
@@ -114,7 +114,7 @@ class Extractor:
 
     def _pieces(self, index: int, text: str) -> list[_Piece]:
         source = self._encoder.encode_source(text)
-        chunks = chunk(text, source.offsets, self._limit, min(OVERLAP, self._limit // 4))
+        chunks = chunk(text, source.offsets, self.chunk_tokens, min(OVERLAP, self.chunk_tokens // 4))
         return [_Piece(index, one, source.part(one.first, one.last)) for one in chunks]
 
     def _decode(self, pieces: Sequence[_Piece]) -> None:

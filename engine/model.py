@@ -190,8 +190,17 @@ def load_adapted(
     if drafter is not None:
         drafter.to(model.device, dtype=next(network.parameters()).dtype)
     if precision == "int8":
-        network, drafter = quantised(network), drafter and quantised(drafter)
+        quantise(_trunk(network))  # not the output head, of which a few rows are read
+        if drafter is not None:
+            quantise(drafter)
     return LanguageModel(network.eval(), model.tokenizer, model.name, model.digest), drafter
+
+
+def use_threads(count: int | None = None) -> int:
+    """Have PyTorch work with `count` CPU threads, if given; returns how many it uses."""
+    if count:
+        torch.set_num_threads(count)
+    return torch.get_num_threads()
 
 
 def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
@@ -203,11 +212,13 @@ def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
-def quantised(module: Any) -> Any:
-    """The module with its linear layers in int8, their activations quantised on the way."""
+def quantise(module: nn.Module) -> None:
+    """Make a module's linear layers int8, in place; their activations are quantised on the way, a scale a batch."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch is moving this to another package
-        return torch.ao.quantization.quantize_dynamic(module, {nn.Linear}, dtype=torch.qint8)  # type: ignore[no-untyped-call]
+        torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
+            module, {nn.Linear}, dtype=torch.qint8, inplace=True
+        )
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -249,6 +249,12 @@ def run(
 
 def dry_run(corpus: Corpus, extractor: TextExtractor | None = None, *, sample_texts: int = SAMPLE_TEXTS) -> DryRun:
     """Count what is there; with an extractor, time it on a sample and scale by characters. Writes nothing."""
+    counted, sample = survey(corpus, sample_texts)
+    return _estimate(counted, extractor, sample) if extractor and sample else counted
+
+
+def survey(corpus: Corpus, sample_texts: int = SAMPLE_TEXTS) -> tuple[DryRun, list[str]]:
+    """The counts of a corpus, and the first SAMPLE_CHARACTERS of some texts; each has the same chance."""
     draw = random.Random(0)
     sample: list[str] = []
     rows = texts = characters = 0
@@ -259,16 +265,13 @@ def dry_run(corpus: Corpus, extractor: TextExtractor | None = None, *, sample_te
             for text in corpus.texts(batch):
                 if text is None:
                     continue
-                # Reservoir sampling: every text has the same chance, in one pass.
+                # Reservoir sampling, in one pass.
                 if len(sample) < sample_texts:
                     sample.append(text[:SAMPLE_CHARACTERS])
                 elif (place := draw.randrange(texts + 1)) < sample_texts:
                     sample[place] = text[:SAMPLE_CHARACTERS]
                 texts, characters = texts + 1, characters + len(text)
-    counted = DryRun(rows, texts, characters, len(corpus.shards()))
-    if extractor is None or not sample:
-        return counted
-    return _estimate(counted, extractor, sample)
+    return DryRun(rows, texts, characters, len(corpus.shards())), sample
 
 
 def _estimate(counted: DryRun, extractor: TextExtractor, sample: Sequence[str]) -> DryRun:

@@ -1,0 +1,117 @@
+"""`nerx bench`: an adapter on some of a corpus's texts -> engine.pace.measure -> a table."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from ..engine.errors import InputError
+from . import console, tables
+from .options import BaseOption, Device, DeviceOption, JsonOption, QuietOption, ReportOption
+from .progress import Tick, progress
+
+if TYPE_CHECKING:
+    from ..engine.extractor import Extractor
+    from ..engine.model import Precision
+    from ..engine.pace import Pace
+
+TEXTS = 200
+
+
+class Choice(StrEnum):
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    INT8 = "int8"
+
+
+def bench(
+    corpus: Annotated[list[str], typer.Argument(metavar="CORPUS", help="As of `nerx extract`.", show_default=False)],
+    adapter: Annotated[
+        Path, typer.Option(metavar="DIR", envvar="NERX_ADAPTER", help="The adapter that `nerx fit` made.")
+    ] = Path("nerx-adapter"),
+    texts: Annotated[int, typer.Option(metavar="N", min=1, help="Texts drawn from the corpus.")] = TEXTS,
+    precision: Annotated[
+        list[Choice] | None,
+        typer.Option(help="Of the weights; may be given several times.", show_default="all that run here"),
+    ] = None,
+    text_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The column to read.", show_default="found")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="CPU threads.", show_default="PyTorch's choice")
+    ] = None,
+    device: DeviceOption = Device.AUTO,
+    base: BaseOption = None,
+    report: ReportOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Time an adapter on your texts and your machine.
+
+    Each way of extracting is timed on the same texts and set against one
+    pass over prompt and answer, which nothing can beat. `agrees` is the F1
+    of what a way finds with what the first row `exact` finds.
+
+    [bold not dim]Examples[/]
+
+      [cyan]nerx bench corpus.parquet[/]
+      [cyan]nerx bench corpus.parquet --texts 1000 --precision float32 --precision int8[/]
+    """
+    with progress(quiet) as display:
+        display.show(Tick("reading"))
+        from ..engine.corpus import open_corpus
+        from ..engine.pipeline import survey
+
+        counted, sample = survey(open_corpus(corpus, text_column=text_column), texts)
+        if not any(sample):
+            raise InputError(f"{', '.join(corpus)}: no text in it to time")
+        display.show(Tick("loading"))
+        from ..engine.extractor import Extractor
+        from ..engine.model import pick_device, use_threads
+        from ..engine.pace import measure
+
+        working = use_threads(threads)
+        target = pick_device(device.value).type
+        usual: list[Precision] = ["float32", "bfloat16", "int8"] if target == "cpu" else ["auto"]
+        chosen: list[Precision] = [one.value for one in precision] if precision else usual
+
+        def load(one: "Precision") -> "Extractor":
+            return Extractor.load(adapter, device=device.value, base=base, precision=one)
+
+        paces = []
+        for pace in measure(load, sample, chosen):
+            paces.append(pace)
+            display.show(Tick(f"timing {pace.precision}", len(paces), 4 * len(chosen), "ways", ()))
+    facts = {
+        "texts": sum(map(bool, sample)),
+        "corpus_texts": counted.texts,
+        "device": target,
+        "threads": working,
+        "paces": [pace.to_dict() for pace in paces],
+    }
+    if report:
+        console.write_json(report, facts)
+    if json:
+        console.print_json(facts)
+        return
+    where = f"{target}, {working} thread{'s' * (working > 1)}" if target == "cpu" else target
+    console.print_result(f"{facts['texts']:,} of {counted.texts:,} texts on {where}", _table(paces))
+
+
+def _table(paces: list["Pace"]) -> Table:
+    table = tables.plain_table()
+    table.add_column("way")
+    table.add_column("precision")
+    for name in ("texts/s", "tokens/s", "x one pass", "rounds", "agrees"):
+        table.add_column(name, justify="right")
+    for at, pace in enumerate(paces):
+        if at and pace.precision != paces[at - 1].precision:
+            table.add_section()
+        agreement = "" if pace.agreement is None else f"{pace.agreement:.1f}"
+        rounds = f"{pace.rounds:.2f}" if pace.rounds else ""
+        cells = (f"{pace.texts_a_second:,.1f}", f"{pace.tokens_a_second:,.0f}", f"{pace.times_one_pass:.2f}")
+        table.add_row(pace.way, pace.precision, *cells, rounds, agreement)
+    return table
