@@ -8,7 +8,8 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from .entity import settle
 from .output import check_output
 from .sink import Sink
 from .span import Extraction
+from .stopwatch import Stopwatch
 from .tally import Tally
 
 OFFSET_UNIT = "unicode code points"
@@ -77,6 +79,24 @@ class RunSummary:
     out: str
     interrupted: bool
     """`stop` ended the run: the output is not there yet, what is finished is kept, a rerun goes on."""
+    scores: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Label -> its entities by score, in `tally.SCORE_BINS` equal bins of [0, 1]."""
+    rounds: int = 0
+    drafted: int = 0
+    accepted: int = 0
+    failures_per_kind: Mapping[str, int] = field(default_factory=dict)
+    failed_rows: Sequence[Mapping[str, Any]] = ()
+    """The first failed rows of the output: `row`, from 0, and `kind` of error."""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """Seconds per stage, of this run alone: read, model, write, assemble."""
+
+    @classmethod
+    def of(cls, done: Tally, corpus: Corpus, sink: Sink, **more: Any) -> "RunSummary":
+        """What is finished, as counted in `done`; `more` are the fields that no count gives."""
+        first_rows = list(accumulate((cut.rows for source in corpus.sources for cut in source.cuts), initial=0))
+        counts = {name: value for name, value in asdict(done).items() if name != "failed"}
+        failed = tuple({"row": first_rows[shard] + row, "kind": kind} for shard, row, kind in done.failed)
+        return cls(**counts, failed_rows=failed, shards=len(corpus.shards()), out=str(sink.out), **more)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -133,6 +153,7 @@ def open_sink(
         "options": json.dumps(dict(options or {}), ensure_ascii=False, sort_keys=True),
         "text_column": corpus.text_column,
         "offset_unit": OFFSET_UNIT,
+        "input": corpus.digest,
         **(provenance or {}),
     }
     return Sink(
@@ -159,41 +180,33 @@ def run(
     OutputLockedError; finished parts are kept and a rerun goes on from them.
     """
     shards = corpus.shards()
-    stopped = False
+    stopped, watch = False, Stopwatch()
     with sink:
         done = before = sink.tally()
         clock, tokens = time.perf_counter(), extractor.tokens
         for shard in sink.pending(shards):
             with sink.writer(shard) as writer:
-                for batch in corpus.batches(shard):
+                for batch in watch.each("read", corpus.batches(shard)):
                     if stopped := stop():
                         break
                     texts = corpus.texts(batch)
-                    extractions = settle(corpus.text_array(batch), texts, extractor.extract(texts))
+                    with watch("model"):
+                        found = extractor.extract(texts)
+                    extractions = settle(corpus.text_array(batch), texts, found)
                     now, read = time.perf_counter(), extractor.tokens
-                    done += writer.add(batch, extractions, tokens=read - tokens, seconds=now - clock)
+                    with watch("write"):
+                        done += writer.add(batch, extractions, tokens=read - tokens, seconds=now - clock)
                     clock, tokens = now, read
                     if progress is not None:
                         progress(_progress(done, corpus.rows))
+                with watch("write"):
+                    writer.checkpoint()
             if stopped:
                 break
         else:
-            sink.finish(shards)
-    return RunSummary(
-        rows=done.rows,
-        texts=done.texts,
-        entities=done.entities,
-        entities_per_label=done.entities_per_label,
-        failures=done.failures,
-        characters_in=done.characters_in,
-        characters_read=done.characters_read,
-        tokens=done.tokens,
-        seconds=done.seconds,
-        shards=len(shards),
-        resumed_rows=before.rows,
-        out=str(sink.out),
-        interrupted=stopped,
-    )
+            with watch("assemble"):
+                sink.finish(shards)
+    return RunSummary.of(done, corpus, sink, resumed_rows=before.rows, interrupted=stopped, stages=dict(watch.seconds))
 
 
 def dry_run(corpus: Corpus, extractor: TextExtractor | None = None, *, sample_texts: int = SAMPLE_TEXTS) -> DryRun:

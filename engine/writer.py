@@ -50,7 +50,8 @@ class ShardWriter:
         texts = column_texts(batch.column(self._text_index))
         columns = [*batch.columns, *entity_columns(texts, extractions)]
         self._batches.append(pa.RecordBatch.from_arrays(columns, schema=self._staging.schema))
-        counted = replace(Tally.of(texts, extractions), tokens=tokens, seconds=seconds)
+        place = {"shard": self._shard.index, "first_row": self._committed + self._tally.rows}
+        counted = replace(Tally.of(texts, extractions, **place), tokens=tokens, seconds=seconds)
         self._tally += counted
         self._size += self._batches[-1].nbytes
         if self._size >= SHARD_BYTES or time.monotonic() - self._since >= self._checkpoint_seconds:
