@@ -1,5 +1,6 @@
 """`nerx extract`: options -> engine.pipeline.run(corpus, extractor, sink) -> a summary."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -12,8 +13,20 @@ from .. import __version__
 from ..engine.errors import InputError, TooManyFailuresError
 from . import console, tables
 from .interrupt import Interrupt
-from .options import RUNNING, BaseOption, Device, DeviceOption, JsonOption, OverwriteOption, QuietOption, ReportOption
+from .options import (
+    RUNNING,
+    BaseOption,
+    Device,
+    DeviceOption,
+    JsonOption,
+    LogFormatOption,
+    MetricsOption,
+    OverwriteOption,
+    QuietOption,
+    ReportOption,
+)
 from .progress import Display, Tick, duration, progress
+from .reporting import Reporting
 
 if TYPE_CHECKING:
     from ..engine.corpus import Corpus
@@ -37,6 +50,7 @@ class TextUnit(StrEnum):
 
 
 def extract(
+    context: typer.Context,
     corpus: Annotated[
         list[str],
         typer.Argument(
@@ -97,8 +111,10 @@ def extract(
     device: DeviceOption = Device.AUTO,
     base: BaseOption = None,
     report: ReportOption = None,
+    metrics: MetricsOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
+    log_format: LogFormatOption = console.LogFormat.TEXT,  # noqa: ARG001  # its callback acts
 ) -> None:
     """Read a corpus: write every row again, with its entities.
 
@@ -114,6 +130,7 @@ def extract(
       [cyan]nerx extract reviews.csv --text-column body --min-score 0.5[/]
       [cyan]nerx extract 'logs/2025-*.jsonl' --out enriched.parquet[/]
     """
+    account = context.with_resource(Reporting(report, metrics, context.params))
     with progress(quiet) as display:
         display.show(Tick("reading"))
         from ..engine import pipeline
@@ -129,6 +146,7 @@ def extract(
         opened = open_corpus(
             corpus, text_column=text_column, id_column=id_column, limit=limit, text_unit=text_unit.value
         )
+        account.digests = {"adapter": card.digest, "base": card.base_digest, "input": opened.digest}
         display.show(Tick("loading"))
         from ..engine.extractor import Extractor
 
@@ -145,13 +163,14 @@ def extract(
             sink = pipeline.open_sink(
                 target, opened, extractor, options=options, provenance=origin, overwrite=overwrite
             )
-            summary = _run(opened, extractor, sink, display)
+            summary = _run(opened, extractor, sink, display, account)
     if dry_run:
-        _deliver(estimate.to_dict(), "Dry run: nothing was written", _estimate_tables(estimate), report, json)
+        account.counts = estimate.to_dict()
+        _deliver(account.counts, "Dry run: nothing was written", _estimate_tables(estimate), json)
         return
-    _deliver(summary.to_dict(), summary.out, _summary_tables(summary), report, json)
+    _deliver(account.counts, summary.out, _summary_tables(summary), json)
     if not json:
-        console.notes(quiet).print(f"look at it: nerx view {summary.out}", style="dim", soft_wrap=True)
+        console.note(f"look at it: nerx view {summary.out}", event="hint", quiet=quiet)
     if max_failures is not None and summary.failures > max_failures:
         raise TooManyFailuresError(
             f"{summary.failures:,} rows failed, more than --max-failures {max_failures:,}; the output is complete, and "
@@ -159,16 +178,20 @@ def extract(
         )
 
 
-def _run(corpus: "Corpus", extractor: "Extractor", sink: "Sink", display: Display) -> "RunSummary":
+def _run(corpus: "Corpus", extractor: "Extractor", sink: "Sink", display: Display, account: Reporting) -> "RunSummary":
     """The run, with progress; a signal ends it, and the command, after the batch at hand."""
     from ..engine import pipeline
 
-    with Interrupt(lambda: display.note(_STOPPING)) as interrupt:
+    account.kept = lambda: pipeline.RunSummary.of(
+        sink.tally(), corpus, sink, resumed_rows=0, interrupted=True
+    ).to_dict()
+    with Interrupt(lambda: display.note(_STOPPING, "stopping")) as interrupt:
         summary = pipeline.run(
             corpus, extractor, sink, progress=lambda at: display.show(_tick(at)), stop=lambda: interrupt.requested
         )
+    account.counts = summary.to_dict()
     if summary.interrupted:
-        display.note(f"stopped: {summary.rows:,} of {corpus.rows:,} rows are kept; {_RESUME}")
+        display.note(f"stopped: {summary.rows:,} of {corpus.rows:,} rows are kept; {_RESUME}", "stopped")
         raise typer.Exit(interrupt.exit_code)
     return summary
 
@@ -182,9 +205,7 @@ def default_output(corpus: list[str]) -> Path:
     return source.with_name(f"{stem or source.resolve().name}.nerx.parquet")
 
 
-def _deliver(result: dict[str, Any], heading: str, shown: list[Table], report: Path | None, json: bool) -> None:
-    if report:
-        console.write_json(report, result)
+def _deliver(result: Mapping[str, Any], heading: str, shown: list[Table], json: bool) -> None:
     if json:
         console.print_json(result)
     else:
@@ -225,8 +246,10 @@ def _estimate_tables(estimate: "DryRun") -> list[Table]:
 
 def _tick(state: "Progress") -> Tick:
     stats = [f"{state.entities:,} entities"]
+    facts: dict[str, float] = {"entities": state.entities, "failures": state.failures, "tokens": state.tokens}
     if state.seconds > 0:
+        facts |= {"rows_per_second": state.rows / state.seconds, "tokens_per_second": state.tokens / state.seconds}
         stats = [f"{state.rows / state.seconds:,.0f} rows/s", f"{state.tokens / state.seconds:,.0f} tokens/s", *stats]
     if state.failures:
         stats.append(f"{state.failures:,} failed")
-    return Tick("extracting", state.rows, state.total_rows, "rows", tuple(stats))
+    return Tick("extracting", state.rows, state.total_rows, "rows", tuple(stats), facts)

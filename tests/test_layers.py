@@ -32,7 +32,8 @@ ENGINE_ORDER = [
     ),
     *("batching", "proposal", "decoder", "extractor"),
     *("listing", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"),
-    *("corpus", "tally", "staging", "output", "writer", "sink", "pipeline", "frame", "ray_backend"),
+    *("stopwatch", "corpus", "tally", "staging", "output", "writer", "sink", "pipeline", "frame", "ray_backend"),
+    *("report", "openmetrics", "published", "comparison", "verification"),
 ]
 
 TERMINAL = {"typer", "rich", "jinja2"}
@@ -41,7 +42,9 @@ MAY_IMPORT = {
     "torch": {"engine/model", "engine/drafter", "engine/decoder"}
     | {f"adapters/{name}" for name in ("dataset", "loss", "objective", "fusion", "trainer")},
     "peft": {"engine/model", "adapters/trainer"},
-    "pyarrow": {f"engine/{name}" for name in FILES | {"corpus", "staging", "output", "writer", "sink", "frame"}},
+    "pyarrow": {
+        f"engine/{name}" for name in FILES | {"corpus", "staging", "output", "writer", "sink", "frame", "published"}
+    },
     "fsspec": {f"engine/{name}" for name in FILES | {"corpus", "sink"}},
     "ray": {"engine/ray_backend"},
 }
