@@ -10,7 +10,7 @@ import typer
 
 from .. import __version__
 from ..engine.errors import NerxError
-from . import console, eval, extract, fit, inspect, run, view  # noqa: A004  # commands are called what users type
+from . import console, diff, eval, extract, fit, inspect, run, view  # noqa: A004  # commands are called what users type
 from .interrupt import exit_on_signals
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("extract", rich_help_panel=_WORK, cls=run.EnvironmentCommand)(extrac
 app.command("run", rich_help_panel=_WORK, cls=run.JobCommand)(run.run)
 app.command("eval", rich_help_panel=_LOOK)(eval.evaluate)
 app.command("view", rich_help_panel=_LOOK)(view.view)
+app.command("diff", rich_help_panel=_LOOK)(diff.diff)
 app.command("inspect", rich_help_panel=_LOOK)(inspect.inspect)
 
 
@@ -53,7 +54,8 @@ def nerx(
     Each command explains itself: nerx COMMAND --help
 
     Exit codes: 0 done, 1 a fault of nerx, 2 bad usage or input, 3 more rows
-    failed than allowed, 75 the output is in use, 130/143 stopped: run again.
+    failed or more drift than allowed, 75 the output is in use, 130/143
+    stopped: run again.
     """
 
 

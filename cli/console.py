@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 
 from rich.console import Console, RenderableType
@@ -57,7 +58,7 @@ def logs_json() -> bool:
 def format_in(arguments: Sequence[str], environment: Mapping[str, str]) -> LogFormat:
     """What `arguments`, not parsed yet, or NERX_LOG_FORMAT ask for: wrong usage is told in that form too."""
     asked = environment.get("NERX_LOG_FORMAT", "")
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, following in pairwise([*arguments, ""]):
         name, equals, value = word.partition("=")
         if name == "--log-format":
             asked = value if equals else following

@@ -17,6 +17,9 @@ CARD = "nerx.json"
 WEIGHTS = ("adapter_config.json", "adapter_model.safetensors", "drafter.safetensors")
 """Files that decide on the output, besides the card."""
 
+EMBEDDED = Path(__file__).parent / "embedded"
+"""The base that ships with nerx."""
+
 _SAMPLE = 1 << 20
 
 
@@ -114,6 +117,11 @@ def file_digest(path: Path) -> str:
 def folder_digests(folder: Path, names: Iterable[str] = WEIGHTS) -> dict[str, str]:
     """Digests of those of `names` that are in `folder`."""
     return {name: file_digest(folder / name) for name in names if (folder / name).is_file()}
+
+
+def base_folder(base: str | Path) -> Path:
+    """Where a base lies; for a hub id, the path that it is not."""
+    return EMBEDDED if str(base) == "embedded" else Path(base)
 
 
 def base_digest(folder: Path) -> str:

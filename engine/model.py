@@ -17,14 +17,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .allocator import keep_freed_memory
-from .card import AdapterCard, base_digest
+from .card import AdapterCard, base_digest, base_folder
 from .drafter import Drafter
 from .errors import AdapterError
 from .prompt import PromptEncoder
 from .tags import TagFormat, tag_format
-
-EMBEDDED = Path(__file__).parent / "embedded"
-"""The base that ships with nerx."""
 
 CASE_TYPES = 4
 """A base whose config says `nerx_case` reads the case of words as this many token types."""
@@ -118,11 +115,6 @@ def visible(query: Tensor, key: Tensor, window: int | None) -> Tensor:
         mask &= distance < window
     mask[..., 0] |= query < 0
     return mask[:, None]
-
-
-def base_folder(base: str | Path) -> Path:
-    """Where a base lies; for a hub id, the path that it is not."""
-    return EMBEDDED if str(base) == "embedded" else Path(base)
 
 
 def load_base(
