@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from ..engine.disclosure import without_credentials
 from ..engine.errors import OutputError
 
 
@@ -75,9 +76,13 @@ def notes(quiet: bool = False) -> Console:
 
 
 def print_event(level: str, event: str, /, **fields: object) -> None:
-    """One JSON object on stderr. `time` is UTC; fields that are None are left out."""
+    """One JSON object on stderr. `time` is UTC; fields that are None are left out, and credentials in texts."""
     record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level, "event": event}
-    told = {name: value for name, value in fields.items() if value is not None}
+    told = {
+        name: without_credentials(value) if isinstance(value, str) else value
+        for name, value in fields.items()
+        if value is not None
+    }
     print(json.dumps({**record, **told}, ensure_ascii=True, default=str), file=sys.stderr, flush=True)  # noqa: T201
 
 
@@ -123,7 +128,7 @@ def write_text(path: Path, text: str) -> None:
 
 def print_error(message: str, *, exit_code: int | None = None, kind: str | None = None) -> None:
     """`error: ...` on stderr, one line a problem, never wrapped: it may be searched for or cut out by scripts."""
-    lines = message.splitlines() or [""]
+    lines = without_credentials(message).splitlines() or [""]
     if logs_json():
         for line in lines:
             print_event("error", "error", message=line, kind=kind, exit_code=exit_code)

@@ -16,6 +16,8 @@ from .label import Label, LabelSet
 CARD = "nerx.json"
 WEIGHTS = ("adapter_config.json", "adapter_model.safetensors", "drafter.safetensors")
 """Files that decide on the output, besides the card."""
+REQUIRED = WEIGHTS[:2]
+"""Without its own PEFT would look for others, as a pickle or on a hub."""
 
 EMBEDDED = Path(__file__).parent / "embedded"
 """The base that ships with nerx."""
@@ -91,9 +93,14 @@ class AdapterCard:
         return card
 
     def check_files(self, folder: str | Path) -> None:
-        """Raises AdapterError naming the first file that is missing or not what `fit` wrote."""
+        """Raises AdapterError naming the first file that is missing, not what `fit` wrote, or not in the folder."""
+        folder = Path(folder)
+        unlisted = [name for name in REQUIRED if name not in self.files]
+        unlisted += [name for name in WEIGHTS if name not in self.files and (folder / name).exists()]
+        if unlisted:
+            raise AdapterError(f"adapter {folder}: {CARD} has no digest of {unlisted[0]}: fit it again")
         for name, expected in self.files.items():
-            path = Path(folder) / name
+            path = _inside(folder, name)
             if not path.is_file():
                 raise AdapterError(f"adapter {folder} lacks {name}: fit it again or copy the whole folder")
             if file_digest(path) != expected:
@@ -106,6 +113,14 @@ class AdapterCard:
                 f"this adapter was made for another base: {self.base} had digest {self.base_digest[:12]}, the one here "
                 f"has {digest[:12]}; fit it again, or say --base with the folder it was made with"
             )
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The file `name` of an adapter. Raises AdapterError when it lies elsewhere, by its name or as a link."""
+    path = folder / name
+    if Path(name).name != name or not path.resolve().is_relative_to(folder.resolve()):
+        raise AdapterError(f"adapter {folder}: {name!r} is not in the folder itself; copy the files there (cp -L)")
+    return path
 
 
 def file_digest(path: Path) -> str:

@@ -6,6 +6,7 @@ masked, and sliding windows (Mistral, Gemma 2 and 3) count real tokens. So draft
 """
 
 import inspect
+import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -172,6 +173,7 @@ def load_adapted(
 
     model = load_base(base or card.base, device=device, precision=precision)
     card.check_base(model.digest)
+    _require_lora(adapter)
     try:
         adapted = PeftModel.from_pretrained(model.network, str(adapter))
         network = adapted.merge_and_unload()
@@ -200,6 +202,16 @@ def quantised(module: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch is moving this to another package
         return torch.ao.quantization.quantize_dynamic(module, {nn.Linear}, dtype=torch.qint8)
+
+
+def _require_lora(adapter: Path) -> None:
+    """PEFT knows dozens of methods; what `fit` writes is one, and nothing else has to be safe to load."""
+    try:
+        kind = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")).get("peft_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise AdapterError(f"{adapter / 'adapter_config.json'}: cannot be read ({error}); fit it again") from error
+    if kind != "LORA":
+        raise AdapterError(f"{adapter / 'adapter_config.json'}: peft_type is {kind!r}, not 'LORA'; fit it again")
 
 
 def is_out_of_memory(error: Exception) -> bool:

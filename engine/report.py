@@ -4,7 +4,6 @@ Holds what orchestrators and auditors ask for afterwards, so it is written after
 """
 
 import platform
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from .disclosure import without_credentials
 from .tally import SCORE_BINS
 
 LIBRARIES = ("torch", "transformers", "peft", "pyarrow")
 """What decides on an output besides nerx, Python, the adapter and its base."""
-
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
-_QUERY = re.compile(r"(://[^?\s]*)\?\S*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +70,6 @@ def versions() -> dict[str, str]:
     """Of nerx, Python and LIBRARIES, which are not loaded for it."""
     found = {"nerx": __version__, "python": platform.python_version()}
     return found | {name: version(name) for name in LIBRARIES}
-
-
-def without_credentials(text: str) -> str:
-    """`text` with the user part and the query of every URI in it removed: both can hold keys."""
-    return _QUERY.sub(r"\1", _CREDENTIALS.sub("", text))
 
 
 def _plain(value: Any) -> Any:

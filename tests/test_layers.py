@@ -18,6 +18,7 @@ MAX_LINES = 320
 ENGINE_ORDER = [
     *(
         "errors",
+        "disclosure",
         "allocator",
         "span",
         "label",

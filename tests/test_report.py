@@ -20,10 +20,11 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 
 from nerx.engine.corpus import open_corpus
+from nerx.engine.disclosure import without_credentials
 from nerx.engine.openmetrics import openmetrics
 from nerx.engine.output import output_tally
 from nerx.engine.pipeline import open_sink, run
-from nerx.engine.report import RunReport, without_credentials
+from nerx.engine.report import RunReport
 from nerx.engine.span import Extraction, Span
 from nerx.engine.tally import FAILED_ROWS, SCORE_BINS, Tally, kind_of
 
