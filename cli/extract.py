@@ -130,7 +130,7 @@ def extract(
       [cyan]nerx extract reviews.csv --text-column body --min-score 0.5[/]
       [cyan]nerx extract 'logs/2025-*.jsonl' --out enriched.parquet[/]
     """
-    account = context.with_resource(Reporting(report, metrics, context.params))
+    account = context.with_resource(Reporting(report, None if dry_run else metrics, context.params))
     with progress(quiet) as display:
         display.show(Tick("reading"))
         from ..engine import pipeline
@@ -139,7 +139,7 @@ def extract(
         from ..engine.output import check_output
 
         # What can be refused at once is asked before files are read through and a model is loaded.
-        target = out or default_output(corpus)
+        target = account.out = out or default_output(corpus)
         if not dry_run:
             check_output(target, overwrite=overwrite)
         card = AdapterCard.read(adapter)

@@ -20,7 +20,9 @@ class Reporting:
     """
 
     def __init__(self, report: Path | None, metrics: Path | None, options: Mapping[str, Any]) -> None:
-        self._report, self._metrics, self._options = report, metrics, options
+        self._report, self._metrics, self._options = report, metrics, dict(options)
+        self.out: Path | None = None
+        """Where the output goes, as soon as that is known: it is what the metrics are labelled with."""
         self.digests: dict[str, str] = {}
         self.counts: Mapping[str, Any] = {}
         self.kept: Callable[[], Mapping[str, Any]] | None = None
@@ -56,8 +58,8 @@ class Reporting:
         from ..engine.openmetrics import openmetrics
         from ..engine.report import RunReport
 
-        ended = datetime.now(UTC)
-        report = RunReport(exit_code, reason, self._started, ended, self._options, self.digests, self.counts)
+        ended, options = datetime.now(UTC), self._options | ({"out": self.out} if self.out else {})
+        report = RunReport(exit_code, reason, self._started, ended, options, self.digests, self.counts)
         if self._report is not None:
             console.write_json(self._report, report.to_dict())
         if self._metrics is not None:

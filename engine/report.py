@@ -23,7 +23,7 @@ LIBRARIES = ("torch", "transformers", "peft", "pyarrow")
 class RunReport:
     """One run. `counts` is a RunSummary as a mapping, of what is kept where the run did not finish; empty before it.
 
-    `reason` is `done`, `interrupted`, `dry run`, or the error. `digests` names adapter, base and input.
+    `reason` is `done`, `interrupted`, or the error. `digests` are those of adapter, base and input.
     """
 
     exit_code: int

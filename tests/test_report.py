@@ -95,7 +95,8 @@ def test_bad_input_is_reported_too(nerx: Nerx, corpus: Path, tiny_adapter: Path,
     told = json.loads(report.read_text())
     assert (done.code, told["exit_code"], told["reason"]) == (2, 2, done.errors[0])
     assert "rows" not in told
-    assert 'nerx_run_exit_code{output=""} 2\n' in metrics.read_text()
+    out = corpus.with_name("corpus.nerx.parquet")
+    assert f'nerx_run_exit_code{{output="{out}"}} 2\n' in metrics.read_text()
 
 
 def test_a_run_that_finds_the_output_in_use_reports_nothing_of_the_other(
@@ -110,9 +111,11 @@ def test_a_run_that_finds_the_output_in_use_reports_nothing_of_the_other(
 
 
 def test_a_dry_run_reports_its_estimate(nerx: Nerx, corpus: Path, tiny_adapter: Path, tmp_path: Path) -> None:
-    report = tmp_path / "report.json"
-    done = nerx("extract", corpus, "--adapter", tiny_adapter, "--dry-run", "--json", "--report", report)
+    report, metrics = tmp_path / "report.json", tmp_path / "nerx.prom"
+    options = ["--adapter", tiny_adapter, "--dry-run", "--json", "--report", report, "--metrics", metrics]
+    done = nerx("extract", corpus, *options)
     assert json.loads(done.out).items() <= json.loads(report.read_text()).items()
+    assert not metrics.exists()  # those of the last real run stay
 
 
 @pytest.mark.parametrize("place", ["missing/report.json", "."])
