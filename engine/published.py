@@ -60,7 +60,7 @@ class Published:
         self.schema: pa.Schema = footers[0].schema.to_arrow_schema()
         self.metadata = [_metadata(footer) for footer in footers]
         """What each part says of itself, by names without `nerx.`."""
-        self.first_rows = list(accumulate((footer.num_rows for footer in footers), initial=0))
+        self.first_rows: list[int] = list(accumulate((footer.num_rows for footer in footers), initial=0))
         self.text_column = text_column or self.metadata[0].get("text_column", "text")
         self.id_column = id_column
         self._require_columns()
