@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from ..engine.card import base_folder
 from ..engine.errors import InputError, SeedError
 from ..engine.label import LabelSet
 from ..engine.metrics import Evaluation
-from ..engine.model import base_folder, load_base, load_drafter
+from ..engine.model import load_base, load_drafter
 from ..engine.span import Seed
 from .course import Course, CurvePoint
 from .folder import check_output, new_card, write_adapter

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import traceback
 import warnings
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -11,7 +10,7 @@ import typer
 
 from .. import __version__
 from ..engine.errors import NerxError
-from . import bench, console, eval, extract, fit, inspect, view  # noqa: A004  # commands are called what users type
+from . import bench, console, diff, eval, extract, fit, inspect, run, view  # noqa: A004  # called what users type
 from .interrupt import exit_on_signals
 
 app = typer.Typer(
@@ -22,10 +21,12 @@ app = typer.Typer(
 )
 _WORK, _LOOK = "Work", "Look"
 app.command("fit", rich_help_panel=_WORK)(fit.fit)
-app.command("extract", rich_help_panel=_WORK)(extract.extract)
+app.command("extract", rich_help_panel=_WORK, cls=run.EnvironmentCommand)(extract.extract)
+app.command("run", rich_help_panel=_WORK, cls=run.JobCommand)(run.run)
 app.command("eval", rich_help_panel=_LOOK)(eval.evaluate)
 app.command("bench", rich_help_panel=_LOOK)(bench.bench)
 app.command("view", rich_help_panel=_LOOK)(view.view)
+app.command("diff", rich_help_panel=_LOOK)(diff.diff)
 app.command("inspect", rich_help_panel=_LOOK)(inspect.inspect)
 
 
@@ -54,7 +55,8 @@ def nerx(
     Each command explains itself: nerx COMMAND --help
 
     Exit codes: 0 done, 1 a fault of nerx, 2 bad usage or input, 3 more rows
-    failed than allowed, 75 the output is in use, 130/143 stopped: run again.
+    failed or more drift than allowed, 75 the output is in use, 130/143
+    stopped: run again.
     """
 
 
@@ -67,16 +69,21 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if not sys.warnoptions:
         # Advice of these libraries to their callers is for us, not for those who run nerx.
         warnings.filterwarnings("ignore", module=r"(transformers|peft|torch)(\.|$)")
+    console.log_as(console.format_in(sys.argv[1:] if arguments is None else arguments, os.environ))
     exit_on_signals()
     try:
-        app(arguments, prog_name="nerx")
+        # In its own mode typer draws wrong usage as a panel and exits; for machines it becomes an event as well.
+        code = app(arguments, prog_name="nerx", standalone_mode=not console.logs_json())
+    except typer.TyperException as error:
+        console.print_error(error.format_message(), exit_code=error.exit_code, kind="UsageError")
+        sys.exit(error.exit_code)
     except NerxError as error:
-        console.print_error(str(error))
+        console.print_error(str(error), exit_code=error.exit_code, kind=type(error).__name__)
         sys.exit(error.exit_code)
     except Exception as error:
-        traceback.print_exc()
-        console.print_error(
-            f"this is a fault in nerx {__version__} ({type(error).__name__}); please report the lines above"
-        )
+        kind, quoting = type(error).__name__, bool(os.environ.get("NERX_DEBUG"))
+        message = f"this is a fault in nerx {__version__} ({kind}); please report the lines above"
+        advice = "" if quoting else "; NERX_DEBUG=1 shows what was said, which may quote your texts"
+        console.print_fault(error, message + advice, quoting=quoting)
         sys.exit(1)
-    sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)

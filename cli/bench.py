@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ..engine.errors import InputError
 from . import console, tables
-from .options import BaseOption, Device, DeviceOption, JsonOption, QuietOption, ReportOption
+from .options import BaseOption, Device, DeviceOption, JsonOption, LogFormatOption, QuietOption, ReportOption
 from .progress import Tick, progress
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def bench(
     report: ReportOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
+    log_format: LogFormatOption = console.LogFormat.TEXT,  # noqa: ARG001  # its callback acts
 ) -> None:
     """Time an adapter on your texts and your machine.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import console, tables
-from .options import BaseOption, Device, DeviceOption, JsonOption, QuietOption, ReportOption
+from .options import BaseOption, Device, DeviceOption, JsonOption, LogFormatOption, QuietOption, ReportOption
 from .progress import Tick, progress
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def evaluate(
     base: BaseOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
+    log_format: LogFormatOption = console.LogFormat.TEXT,  # noqa: ARG001  # its callback acts
 ) -> None:
     """Measure an adapter: strict F1 per label on annotated texts.
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import __version__
-from ..engine.errors import InputError
 from ..engine.share import Share
-from . import console, failures, tables
+from . import console, failures, options, tables
 from .clashes import refuse_clashes
 from .incremental import Growth, Inputs
 from .interrupt import Interrupt
-from .options import RUNNING, BaseOption, Device, DeviceOption, JsonOption, OverwriteOption, QuietOption, ReportOption
 from .progress import Display, Tick, progress
+from .reporting import Reporting
 from .summary import Delivery, estimated, finished, tick
+from .target import default_output
 
 if TYPE_CHECKING:
     from ..engine.card import AdapterCard
@@ -45,6 +45,7 @@ class TextUnit(StrEnum):
 
 
 def extract(
+    context: typer.Context,
     corpus: Annotated[
         list[str],
         typer.Argument(
@@ -60,7 +61,7 @@ def extract(
             metavar="PATH", help="A .parquet file or a folder.", show_default="CORPUS.nerx.parquet beside the input"
         ),
     ] = None,
-    overwrite: OverwriteOption = False,
+    overwrite: options.OverwriteOption = False,
     text_column: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The column to read.", show_default="found", rich_help_panel=_READING),
@@ -127,14 +128,16 @@ def extract(
             min=1,
             help="Tokens in flight; less needs less memory.",
             show_default="by device",
-            rich_help_panel=RUNNING,
+            rich_help_panel=options.RUNNING,
         ),
     ] = None,
-    device: DeviceOption = Device.AUTO,
-    base: BaseOption = None,
-    report: ReportOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    device: options.DeviceOption = options.Device.AUTO,
+    base: options.BaseOption = None,
+    report: options.ReportOption = None,
+    metrics: options.MetricsOption = None,
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    log_format: options.LogFormatOption = console.LogFormat.TEXT,  # noqa: ARG001  # its callback acts
 ) -> None:
     """Read a corpus: write every row again, with its entities.
 
@@ -151,6 +154,7 @@ def extract(
       [cyan]nerx extract 'logs/2025-*.jsonl' --out enriched.parquet[/]
       [cyan]nerx extract lake/ --incremental --out enriched[/]
     """
+    account = context.with_resource(Reporting(report, None if dry_run else metrics, context.params))
     allowed = failures.FailureLimit.parse(max_failures)
     refuse_clashes(
         {
@@ -166,12 +170,13 @@ def extract(
         }
     )
     share = Share.parse(shard) if shard else None
-    target = out or default_output(corpus, folder=incremental or share is not None)
+    target = account.out = out or default_output(corpus, folder=incremental or share is not None)
     with progress(quiet) as display:
         display.show(Tick("reading"))
         from ..engine.card import AdapterCard
 
         card = AdapterCard.read(adapter)
+        account.digests = {"adapter": card.digest, "base": card.base_digest}
         origin = {"version": __version__, "base": card.base, "base_digest": card.base_digest}
         facts = {"options": {"min_score": min_score}, "provenance": origin}
         reading: dict[str, Any] = {"text_column": text_column, "id_column": id_column, "text_unit": text_unit.value}
@@ -182,7 +187,7 @@ def extract(
             delivery = _retry(target, card, facts, load, display)
         elif incremental and not (dry_run and overwrite):  # such a dry run is about all inputs
             with Growth(corpus, target, card, facts, text_column, overwrite=overwrite, prune=prune) as growth:
-                delivery = _grow(growth, reading, facts, load, display, dry_run=dry_run)
+                delivery = _grow(growth, reading, facts, load, display, account, dry_run=dry_run)
         elif dry_run:
             from ..engine.corpus import open_corpus
 
@@ -190,21 +195,22 @@ def extract(
             delivery = _estimate(open_corpus(corpus, **reading), load, display)
         else:
             delivery = _extract(
-                corpus, target, {**reading, "limit": limit, "share": share}, facts, overwrite, load, display
+                corpus, target, {**reading, "limit": limit, "share": share}, facts, overwrite, load, display, account
             )
-    delivery.show(report, json)
+    account.counts = delivery.result
+    delivery.show(json)
     if delivery.hint and not json:
-        console.notes(quiet).print(delivery.hint, style="dim", soft_wrap=True)
+        console.note(delivery.hint, event="hint", quiet=quiet)
     if delivery.is_noop:
         raise typer.Exit(noop_code)
     allowed.require(delivery.failures, delivery.rows)
 
 
-def _load(display: Display, adapter: Path, **options: Any) -> "Extractor":
+def _load(display: Display, adapter: Path, **settings: Any) -> "Extractor":
     display.show(Tick("loading"))
     from ..engine.extractor import Extractor
 
-    return Extractor.load(adapter, **options)
+    return Extractor.load(adapter, **settings)
 
 
 def _extract(
@@ -215,6 +221,7 @@ def _extract(
     overwrite: bool,
     load: "Callable[[], Extractor]",
     display: Display,
+    account: Reporting,
 ) -> Delivery:
     """Everything in `paths`, or a share of it, into a new output."""
     from ..engine import pipeline
@@ -225,7 +232,7 @@ def _extract(
     opened = open_corpus(paths, **reading)
     extractor = load()
     sink = pipeline.open_sink(target, opened, extractor, **facts, overwrite=overwrite)
-    return finished(_run(opened, extractor, sink, display))
+    return finished(_run(opened, extractor, sink, display, account))
 
 
 def _grow(
@@ -234,6 +241,7 @@ def _grow(
     facts: Mapping[str, Any],
     load: "Callable[[], Extractor]",
     display: Display,
+    account: Reporting,
     *,
     dry_run: bool,
 ) -> Delivery:
@@ -250,7 +258,7 @@ def _grow(
     if dry_run:
         return _estimate(opened, load, display, inputs)
     extractor = load()
-    return finished(_run(opened, extractor, growth.sink(opened, extractor, **facts), display), inputs)
+    return finished(_run(opened, extractor, growth.sink(opened, extractor, **facts), display, account), inputs)
 
 
 def _retry(
@@ -272,17 +280,24 @@ def _retry(
     )
 
 
-def _run(corpus: "Corpus", extractor: "Extractor", sink: "Sink | GrowingSink", display: Display) -> "RunSummary":
+def _run(
+    corpus: "Corpus", extractor: "Extractor", sink: "Sink | GrowingSink", display: Display, account: Reporting
+) -> "RunSummary":
     """The run, with progress; a signal ends it, and the command, after the batch at hand."""
     from ..engine import pipeline
 
+    account.digests["input"] = corpus.digest
+    account.kept = lambda: pipeline.RunSummary.of(
+        sink.tally(), corpus, sink, resumed_rows=0, interrupted=True
+    ).to_dict()
     corpus = _paced(corpus, extractor)
-    with Interrupt(lambda: display.note(_STOPPING)) as interrupt:
+    with Interrupt(lambda: display.note(_STOPPING, "stopping")) as interrupt:
         summary = pipeline.run(
             corpus, extractor, sink, progress=lambda at: display.show(tick(at)), stop=lambda: interrupt.requested
         )
+    account.counts = summary.to_dict()
     if summary.interrupted:
-        display.note(f"stopped: {summary.rows:,} of {corpus.rows:,} rows are kept; {_RESUME}")
+        display.note(f"stopped: {summary.rows:,} of {corpus.rows:,} rows are kept; {_RESUME}", "stopped")
         raise typer.Exit(interrupt.exit_code)
     return summary
 
@@ -299,15 +314,3 @@ def _estimate(
     extractor = load()
     display.show(Tick("counting"))
     return estimated(pipeline.dry_run(_paced(corpus, extractor), extractor), inputs)
-
-
-def default_output(corpus: list[str], *, folder: bool = False) -> Path:
-    """`CORPUS.nerx.parquet` beside a single input, `CORPUS.nerx` for a folder.
-
-    Raises InputError where "beside" has no one meaning.
-    """
-    if len(corpus) > 1 or (set("*?[") & set(corpus[0]) and not Path(corpus[0]).exists()):
-        raise InputError("several inputs: say with --out where the result goes")
-    source = Path(corpus[0])
-    stem = source.name if source.is_dir() else source.name.removesuffix(".gz").rpartition(".")[0]
-    return source.with_name(f"{stem or source.resolve().name}.nerx{'' if folder else '.parquet'}")

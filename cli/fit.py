@@ -8,7 +8,7 @@ import typer
 
 from . import console, tables
 from .interrupt import Stopped
-from .options import TUNING, Device, DeviceOption, JsonOption, OverwriteOption, QuietOption
+from .options import TUNING, Device, DeviceOption, JsonOption, LogFormatOption, OverwriteOption, QuietOption
 from .progress import Tick, duration, progress
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def fit(
     device: DeviceOption = Device.AUTO,
     json: JsonOption = False,
     quiet: QuietOption = False,
+    log_format: LogFormatOption = console.LogFormat.TEXT,  # noqa: ARG001  # its callback acts
 ) -> None:
     """Learn a domain: train an adapter from a few dozen annotated texts.
 
@@ -92,26 +93,27 @@ def fit(
         try:
             result = train(config, lambda event: display.show(_tick(event)))
         except Stopped:
-            display.note("stopped: no adapter was written")
+            display.note("stopped: no adapter was written", "stopped")
             raise
     for warning in result.warnings:
-        console.notes(quiet).print(f"warning: {warning}", soft_wrap=True)
+        console.note(f"warning: {warning}", event="warning", level="warning", quiet=quiet)
     if json:
         console.print_json(_plain(result))
     else:
         _print(result)
         hint = f"use it: nerx extract CORPUS --adapter {result.adapter}"
-        console.notes(quiet).print(hint, style="dim", soft_wrap=True)
+        console.note(hint, event="hint", quiet=quiet)
 
 
 def _tick(event: "FitEvent") -> Tick:
     losses = [("loss", event.loss), ("contrast", event.contrast), ("draft", event.draft)]
     stats = [f"{name} {value:.3f}" for name, value in losses if value is not None]
+    facts = {name: value for name, value in [*losses, ("dev_f1", event.dev_f1)] if value is not None}
     if event.dev_f1 is not None:
         stats.insert(1, f"dev F1 {tables.percent(event.dev_f1)}")
     if event.note:
         stats.append(event.note)
-    return Tick(_STAGES.get(event.stage, event.stage), event.step, event.steps or None, "steps", tuple(stats))
+    return Tick(_STAGES.get(event.stage, event.stage), event.step, event.steps or None, "steps", tuple(stats), facts)
 
 
 def _print(result: "FitResult") -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..engine.errors import InputError, OutputError
 from . import console, tables
 from .enriched import Enriched
 from .options import JsonOption
@@ -14,34 +15,54 @@ from .progress import duration
 
 if TYPE_CHECKING:
     from ..engine.card import AdapterCard
+    from ..engine.verification import Verification
 
-_ORIGIN = ("version", "adapter", "base", "options", "text_column", "offset_unit")
+_ORIGIN = ("version", "adapter", "base", "base_digest", "input_digest", "run", "options", "text_column", "offset_unit")
 """Facts in an output's metadata that say something to people."""
 
+_MANIFEST = ("version", "adapter", "base", "base_digest", "options")
+_INPUTS = 5
+"""Input files of an unfinished run that are listed."""
+_DIGESTS = ("adapter", "base_digest", "input_digest", "run")
 _DIGEST = 12
 """Digits of a digest that are shown; --json has them all."""
 
 
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="An adapter folder, or what `nerx extract` wrote.")],
+    verify: Annotated[
+        bool, typer.Option("--verify", metavar="", help="Check every row, count and digest; exit with 2 if one is off.")
+    ] = False,
+    adapter: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="With --verify: compare this adapter with the recorded one.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Say what an adapter or an output is.
 
     Of an adapter: labels, base, scores, what training took. Of an output: rows,
-    entities per label, failures, and what made it.
+    entities per label, failures, and what made it; of one that is not finished,
+    how far it is. --verify believes nothing of that: it reads all rows again.
 
     [bold not dim]Examples[/]
 
       [cyan]nerx inspect nerx-adapter[/]
       [cyan]nerx inspect corpus.nerx.parquet --json[/]
+      [cyan]nerx inspect corpus.nerx.parquet --verify --adapter nerx-adapter[/]
     """
+    if adapter is not None and not verify:
+        raise InputError("--adapter is what --verify compares with: give both")
     if (path / "nerx.json").is_file():
         from ..engine.card import AdapterCard
 
-        _show_adapter(path, AdapterCard.read(path), json)
+        card = AdapterCard.read(path)
+        if verify:
+            card.check_files(path)
+        _show_adapter(path, card, json)
+    elif not path.exists() and _staging(path).is_dir():
+        _show_unfinished(path, json)
     else:
-        _show_output(path, json)
+        _show_output(path, _verified(path, adapter) if verify else None, json)
 
 
 def _show_adapter(path: Path, card: "AdapterCard", json: bool) -> None:
@@ -64,15 +85,58 @@ def _show_adapter(path: Path, card: "AdapterCard", json: bool) -> None:
     console.print_result(str(path), tables.fact_table(facts), tables.label_table(card.labels, card.scores))
 
 
-def _show_output(path: Path, json: bool) -> None:
+def _verified(path: Path, adapter: Path | None) -> "Verification":
+    """Raises OutputError, a line a problem, unless all is as promised."""
+    from ..engine.published import Published
+    from ..engine.verification import verify
+
+    done = verify(Published(path), adapter)
+    if done.count:
+        more = [f"and {done.count - len(done.problems):,} more"] * (done.count > len(done.problems))
+        raise OutputError("\n".join(f"{path}: {problem}" for problem in (*done.problems, *more)))
+    return done
+
+
+def _staging(path: Path) -> Path:
+    from ..engine.output import staging_folder
+
+    return staging_folder(path)
+
+
+def _show_unfinished(path: Path, json: bool) -> None:
+    from ..engine.published import unfinished
+
+    tally, manifest = unfinished(path)
+    if json:
+        console.print_json({"kind": "unfinished output", "path": str(path), **asdict(tally), "manifest": manifest})
+        return
+    inputs = list(manifest.get("input", {}).items())
+    facts = [
+        ("finished", f"{tally.rows:,} of {manifest.get('rows', 0):,} rows; the command that began it goes on"),
+        ("failed rows", f"{tally.failures:,}"),
+        ("entities", f"{tally.entities:,}"),
+        *((name, _shown(name, manifest[name])) for name in _MANIFEST if name in manifest),
+        *(("input", f"{file} ({digest[:_DIGEST]})") for file, digest in inputs[:_INPUTS]),
+        *([("input", f"and {len(inputs) - _INPUTS:,} more files")] * (len(inputs) > _INPUTS)),
+    ]
+    console.print_result(f"{path}: not finished", tables.fact_table(facts))
+
+
+def _shown(name: str, value: object) -> str:
+    return str(value)[:_DIGEST] if name in _DIGESTS else str(value)
+
+
+def _show_output(path: Path, verification: "Verification | None", json: bool) -> None:
     from ..engine.output import output_tally
 
     enriched = Enriched(path)
     tally = output_tally(path)
     if json:
-        console.print_json({"kind": "output", "path": str(path), **asdict(tally), "metadata": enriched.metadata})
+        checked = {"verified": verification.to_dict()} if verification else {}
+        metadata = {"metadata": enriched.metadata}
+        console.print_json({"kind": "output", "path": str(path), **asdict(tally), **metadata, **checked})
         return
-    origin = {**enriched.metadata, "adapter": enriched.metadata.get("adapter", "")[:_DIGEST]}
+    origin = enriched.metadata
     facts = [
         ("rows", f"{tally.rows:,}"),
         ("texts", f"{tally.texts:,}"),
@@ -80,8 +144,10 @@ def _show_output(path: Path, json: bool) -> None:
         ("entities", f"{tally.entities:,}"),
         ("time", duration(tally.seconds)),
         ("files", f"{len(enriched.parts):,}"),
-        *((name.replace("_", " "), origin[name]) for name in _ORIGIN if name in origin),
+        *((name.replace("_", " "), _shown(name, origin[name])) for name in _ORIGIN if name in origin),
     ]
+    if verification:
+        facts.append(("verified", ", ".join(verification.checks)))
     counts = [tables.count_table(tally.entities_per_label)] if tally.entities_per_label else []
     console.print_result(str(path), tables.fact_table(facts), *counts)
 

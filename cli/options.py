@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from . import console
+from .console import LogFormat
+
 TUNING = "Fine tuning"
 RUNNING = "Running"
 
@@ -23,7 +26,10 @@ DeviceOption = Annotated[
 BaseOption = Annotated[
     str | None,
     typer.Option(
-        metavar="PATH", help="Where the adapter's base is now.", show_default="as fitted", rich_help_panel=RUNNING
+        metavar="PATH_OR_HUB_ID",
+        help="Where the adapter's base is now.",
+        show_default="as fitted",
+        rich_help_panel=RUNNING,
     ),
 ]
 JsonOption = Annotated[
@@ -35,8 +41,23 @@ QuietOption = Annotated[
         "--quiet", "-q", metavar="", help="No progress and no notes; errors still show.", rich_help_panel=RUNNING
     ),
 ]
+LogFormatOption = Annotated[
+    LogFormat,
+    typer.Option(
+        callback=console.log_as,
+        is_eager=True,  # so that what is wrong with the other options is told in this form
+        help="Progress and errors for people, or one JSON object a line.",
+        rich_help_panel=RUNNING,
+    ),
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", metavar="", help="Replace what is at --out.")]
 ReportOption = Annotated[
     Path | None,
     typer.Option(metavar="FILE.json", help="Also write the result as JSON to this file.", rich_help_panel=RUNNING),
+]
+MetricsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.prom", help="Also write key numbers for Prometheus (OpenMetrics).", rich_help_panel=RUNNING
+    ),
 ]

@@ -1,16 +1,16 @@
 """How far a long work is: a live bar on a terminal, a plain line every few seconds elsewhere, nothing when quiet."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from .console import notes
+from . import console
 
 LINE_INTERVAL = 5.0
 """Seconds between two plain lines of one stage."""
@@ -30,25 +30,29 @@ class Tick:
     unit: str = ""
     stats: tuple[str, ...] = ()
     """Such as `loss 0.31`; the least important last, since narrow terminals cut them."""
+    facts: Mapping[str, float] = field(default_factory=dict)
+    """The same for machines: `{"loss": 0.31}`."""
 
 
 class Display(Protocol):
     def show(self, tick: Tick) -> None:
         """Draw the state of the work, or leave it out."""
 
-    def note(self, text: str) -> None:
-        """Print a line that stays, above the bar where there is one."""
+    def note(self, text: str, event: str = "note") -> None:
+        """Print a line that stays, above the bar where there is one; `event` is what machines know it by."""
 
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Display]:
     """A display on stderr, in the form that suits it."""
-    console = notes(quiet)
-    if not quiet and console.is_terminal:
-        with _LiveBar(console) as bar:
+    stderr = console.notes(quiet)
+    if console.logs_json():
+        yield _Events(quiet)
+    elif not quiet and stderr.is_terminal:
+        with _LiveBar(stderr) as bar:
             yield bar
     else:
-        yield _Lines(console)
+        yield _Lines(stderr)
 
 
 class _Count(ProgressColumn):
@@ -63,14 +67,14 @@ class _Count(ProgressColumn):
 class _LiveBar:
     """A single line that is redrawn in place and gone at the end."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, stderr: Console) -> None:
         self._progress = Progress(
             TextColumn("{task.description}", style="bold"),
             BarColumn(bar_width=_BAR_WIDTH),
             _Count(),
             TextColumn("{task.fields[stats]}", style="cyan"),
             TimeRemainingColumn(compact=True),
-            console=console,
+            console=stderr,
             transient=True,
         )
         self._stage = ""
@@ -93,29 +97,63 @@ class _LiveBar:
         stats = _fitting(tick.stats, self._progress.console.width - taken)
         self._progress.update(self._task, completed=tick.done, total=tick.total, unit=tick.unit, stats=stats)
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, event: str = "note") -> None:  # noqa: ARG002  # for people the text says it
         self._progress.console.print(text, soft_wrap=True)
 
 
-class _Lines:
-    """For logs: the first tick of each stage, then one every `LINE_INTERVAL` seconds, and its last."""
+class _Pace:
+    """Which ticks are worth a line: the first of each stage, then one every LINE_INTERVAL seconds, and its last."""
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = console
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._stage = ""
         self._stage_began = self._printed = 0.0
 
-    def show(self, tick: Tick) -> None:
+    def take(self, tick: Tick) -> float | None:
+        """Seconds since the tick's stage began, or None for a tick to leave out."""
         now = self._clock()
         if tick.stage != self._stage:
             self._stage, self._stage_began = tick.stage, now
         elif now - self._printed < LINE_INTERVAL and tick.done != tick.total:
-            return
+            return None
         self._printed = now
-        self.note(self._line(tick, now - self._stage_began))
+        return now - self._stage_began
 
-    def note(self, text: str) -> None:
+
+class _Events:
+    """For machines: one JSON object a line."""
+
+    def __init__(self, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._quiet = quiet
+        self._pace = _Pace(clock)
+
+    def show(self, tick: Tick) -> None:
+        if self._quiet or (seconds := self._pace.take(tick)) is None:
+            return
+        known = {
+            "done": tick.done or None,
+            "total": tick.total,
+            "unit": tick.unit or None,
+            "seconds": round(seconds, 3),
+        }
+        console.print_event("info", "progress", stage=tick.stage, **known, **tick.facts)
+
+    def note(self, text: str, event: str = "note") -> None:
+        console.note(text, event=event, quiet=self._quiet)
+
+
+class _Lines:
+    """For logs that people read."""
+
+    def __init__(self, stderr: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = stderr
+        self._pace = _Pace(clock)
+
+    def show(self, tick: Tick) -> None:
+        if (seconds := self._pace.take(tick)) is not None:
+            self.note(self._line(tick, seconds))
+
+    def note(self, text: str, event: str = "note") -> None:  # noqa: ARG002  # for people the text says it
         self._console.print(text, soft_wrap=True)
 
     def _line(self, tick: Tick, seconds: float) -> str:

@@ -40,12 +40,14 @@ def retry(
         )
         display.show(Tick("loading"))
         extractor = load()
-        with Interrupt(lambda: display.note(_STOPPING)) as interrupt:
+        with Interrupt(lambda: display.note(_STOPPING, "stopping")) as interrupt:
             summary = failed.retry(
                 extractor, progress=lambda at: display.show(tick(at)), stop=lambda: interrupt.requested
             )
         if summary.interrupted:
-            display.note(f"stopped: {summary.retried:,} rows were retried and are kept; run the same command again")
+            display.note(
+                f"stopped: {summary.retried:,} rows were retried and are kept; run the same command again", "stopped"
+            )
             raise typer.Exit(interrupt.exit_code)
     return summary
 

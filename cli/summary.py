@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -27,10 +26,8 @@ class Delivery:
     hint: str = ""
     is_noop: bool = False
 
-    def show(self, report: Path | None, json: bool) -> None:
-        """On stdout, and in the file `report`."""
-        if report:
-            console.write_json(report, self.result)
+    def show(self, json: bool) -> None:
+        """On stdout."""
         if json:
             console.print_json(self.result)
         else:
@@ -87,8 +84,10 @@ def _estimate_tables(estimate: "DryRun", inputs: Inputs | None) -> list[Table]:
 def tick(state: "Progress") -> Tick:
     """Progress of a run, for the display."""
     stats = [f"{state.entities:,} entities"]
+    facts: dict[str, float] = {"entities": state.entities, "failures": state.failures, "tokens": state.tokens}
     if state.seconds > 0:
+        facts |= {"rows_per_second": state.rows / state.seconds, "tokens_per_second": state.tokens / state.seconds}
         stats = [f"{state.rows / state.seconds:,.0f} rows/s", f"{state.tokens / state.seconds:,.0f} tokens/s", *stats]
     if state.failures:
         stats.append(f"{state.failures:,} failed")
-    return Tick("extracting", state.rows, state.total_rows, "rows", tuple(stats))
+    return Tick("extracting", state.rows, state.total_rows, "rows", tuple(stats), facts)

@@ -13,10 +13,7 @@ from .highlight import printable
 
 def score_table(evaluation: Evaluation) -> Table:
     """Strict precision, recall and F1, a row a label, and the totals."""
-    table = plain_table()
-    table.add_column("label", overflow="fold")
-    for name in ("gold", "found", "precision", "recall", "F1"):
-        table.add_column(name, justify="right")
+    table = number_table("label", "gold", "found", "precision", "recall", "F1")
     for label, counts in evaluation.per_label.items():
         table.add_row(printable(label), *_score_cells(counts))
     table.add_section()
@@ -34,9 +31,7 @@ def _score_cells(counts: Counts) -> list[str]:
 
 def count_table(counts: Mapping[str, int]) -> Table:
     """Entities a label, most frequent first."""
-    table = plain_table()
-    table.add_column("label", overflow="fold")
-    table.add_column("entities", justify="right")
+    table = number_table("label", "entities")
     for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         table.add_row(printable(label), f"{count:,}")
     return table
@@ -62,6 +57,15 @@ def fact_table(facts: Iterable[tuple[str, str]]) -> Table:
     table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(name, printable(value))
+    return table
+
+
+def number_table(first: str, *numbers: str) -> Table:
+    """An empty table: a column of names, then columns of numbers."""
+    table = plain_table()
+    table.add_column(first, overflow="fold")
+    for name in numbers:
+        table.add_column(name, justify="right")
     return table
 
 

@@ -36,7 +36,7 @@ def view(
     labels = sorted({span.label for row in shown for span in row.spans})
     if not shown:
         wanted = f"an entity labelled {label!r}" if label else "an entity"
-        console.notes().print(f"no row of {path} has {wanted}")
+        console.note(f"no row of {path} has {wanted}")
     out = console.result()
     if out.is_terminal:
         out.print(_grid(shown, labels, characters, colour=not out.no_color))

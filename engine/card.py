@@ -16,6 +16,11 @@ from .label import Label, LabelSet
 CARD = "nerx.json"
 WEIGHTS = ("adapter_config.json", "adapter_model.safetensors", "drafter.safetensors")
 """Files that decide on the output, besides the card."""
+REQUIRED = WEIGHTS[:2]
+"""Without its own PEFT would look for others, as a pickle or on a hub."""
+
+EMBEDDED = Path(__file__).parent / "embedded"
+"""The base that ships with nerx."""
 
 _SAMPLE = 1 << 20
 
@@ -88,9 +93,14 @@ class AdapterCard:
         return card
 
     def check_files(self, folder: str | Path) -> None:
-        """Raises AdapterError naming the first file that is missing or not what `fit` wrote."""
+        """Raises AdapterError naming the first file that is missing, not what `fit` wrote, or not in the folder."""
+        folder = Path(folder)
+        unlisted = [name for name in REQUIRED if name not in self.files]
+        unlisted += [name for name in WEIGHTS if name not in self.files and (folder / name).exists()]
+        if unlisted:
+            raise AdapterError(f"adapter {folder}: {CARD} has no digest of {unlisted[0]}: fit it again")
         for name, expected in self.files.items():
-            path = Path(folder) / name
+            path = _inside(folder, name)
             if not path.is_file():
                 raise AdapterError(f"adapter {folder} lacks {name}: fit it again or copy the whole folder")
             if file_digest(path) != expected:
@@ -105,6 +115,14 @@ class AdapterCard:
             )
 
 
+def _inside(folder: Path, name: str) -> Path:
+    """The file `name` of an adapter. Raises AdapterError when it lies elsewhere, by its name or as a link."""
+    path = folder / name
+    if Path(name).name != name or not path.resolve().is_relative_to(folder.resolve()):
+        raise AdapterError(f"adapter {folder}: {name!r} is not in the folder itself; copy the files there (cp -L)")
+    return path
+
+
 def file_digest(path: Path) -> str:
     """Sha-256 of a file's bytes, as hex."""
     with path.open("rb") as file:
@@ -114,6 +132,11 @@ def file_digest(path: Path) -> str:
 def folder_digests(folder: Path, names: Iterable[str] = WEIGHTS) -> dict[str, str]:
     """Digests of those of `names` that are in `folder`."""
     return {name: file_digest(folder / name) for name in names if (folder / name).is_file()}
+
+
+def base_folder(base: str | Path) -> Path:
+    """Where a base lies; for a hub id, the path that it is not."""
+    return EMBEDDED if str(base) == "embedded" else Path(base)
 
 
 def base_digest(folder: Path) -> str:

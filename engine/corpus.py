@@ -4,6 +4,8 @@ Opening a corpus finds all that is wrong with it, before anything is written: Pa
 reading them through once. Deliberately knows nothing of models or outputs.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -83,6 +85,11 @@ class Corpus:
     def identity(self) -> dict[str, str]:
         """Path -> digest of every source: what must be equal for a run to be resumed."""
         return {source.path: source.digest for source in self.sources}
+
+    @property
+    def digest(self) -> str:
+        """Hex digest of `identity`."""
+        return hashlib.blake2b(json.dumps(self.identity).encode(), digest_size=16).hexdigest()
 
     def shards(self) -> tuple[Shard, ...]:
         """The shards of `share`, in the order of the rows; numbered over the whole corpus."""

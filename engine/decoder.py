@@ -33,11 +33,16 @@ example 1.39 / 1.44 / 1.46 / 1.78. Stopping where the drafter is unsure instead 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """One source's tagged output: token ids, mentions with their scores, and the rounds it took after the prompt."""
+    """One source's tagged output: token ids, mentions with their scores, and the rounds it took after the prompt.
+
+    `drafted` counts the tokens that were fed as drafts, `accepted` those of them that stood.
+    """
 
     ids: tuple[int, ...]
     spans: tuple[tuple[TokenSpan, float], ...]
     rounds: int
+    drafted: int = 0
+    accepted: int = 0
 
 
 class Decoder:
@@ -83,7 +88,7 @@ class Decoder:
                 slots.keep(going)
                 frontier = frontier[going]
                 active = [active[place] for place in going]
-        return [Decoded(tuple(p.answer), tuple(p.spans()), p.rounds) for p in proposals]
+        return [Decoded(tuple(p.answer), tuple(p.spans()), p.rounds, p.drafted, p.accepted) for p in proposals]
 
     @torch.inference_mode()
     def draft(self, sources: Sequence[Source]) -> list[Decoded]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from .disclosure import without_values
 from .errors import CorpusError
 from .listing import InputFile
 from .record import BYTE_ORDER_MARK, Block, Borders, UnclosedRecordError, read_blocks
@@ -95,7 +96,8 @@ class Delimited:
                 pa_csv.ConvertOptions(column_types=kinds, null_values=[""], strings_can_be_null=False),
             )
         except pa.ArrowInvalid as error:
-            raise ValueError(str(error).removeprefix("CSV parse error: ").removeprefix("Row #1: ")) from error
+            said = without_values(str(error))
+            raise ValueError(said.removeprefix("CSV parse error: ").removeprefix("Row #1: ")) from error
         if table.num_rows != block.rows:
             raise ValueError(f"{table.num_rows} rows where {block.rows} were counted; is every line end LF or CR LF?")
         return table

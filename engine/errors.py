@@ -8,6 +8,7 @@ what was seen and what to do, and `exit_code` is what the command line ends with
     |   |-- AdapterError             an adapter folder or its base
     |   `-- OutputError              the place to write to
     |-- TooManyFailuresError     3   finished, but more rows failed than allowed
+    |-- DriftError               3   finished, but label rates moved more than allowed
     `-- OutputLockedError       75   another run holds the output
 """
 
@@ -51,6 +52,12 @@ class OutputError(InputError):
 
 class TooManyFailuresError(NerxError):
     """The run finished, but more rows failed than `--max-failures` allows."""
+
+    exit_code = 3
+
+
+class DriftError(NerxError):
+    """Two outputs were compared, and label rates differ by more than `--max-drift` allows."""
 
     exit_code = 3
 

@@ -31,6 +31,7 @@ class _Piece:
     chunk: Chunk
     source: Source
     spans: list[Span] | None = field(default=None)
+    decoded: Decoded | None = None
     error: str | None = None
 
 
@@ -130,7 +131,7 @@ class Extractor:
             outcomes = None  # the batch is split outside the handler, where the failed pass's tensors are released
         if outcomes is not None:
             for piece, decoded in zip(pieces, outcomes, strict=True):
-                piece.spans = self._spans(piece, decoded)
+                piece.spans, piece.decoded = self._spans(piece, decoded), decoded
         elif len(pieces) == 1:
             pieces[0].error = f"out of memory on a chunk of {len(pieces[0].source)} tokens; lower --batch-tokens"
         else:
@@ -157,7 +158,15 @@ class Extractor:
             return Extraction(None, errors[0])
         spans = merge([piece.chunk for piece in pieces], [piece.spans or [] for piece in pieces])
         read = sum(piece.chunk.end - piece.chunk.start for piece in pieces)
-        return Extraction(tuple(span for span in spans if span.score >= self.min_score), None, read)
+        decoded = [piece.decoded for piece in pieces if piece.decoded]
+        return Extraction(
+            tuple(span for span in spans if span.score >= self.min_score),
+            None,
+            read,
+            rounds=sum(one.rounds for one in decoded),
+            drafted=sum(one.drafted for one in decoded),
+            accepted=sum(one.accepted for one in decoded),
+        )
 
 
 def chunk_limit(model: LanguageModel, head: int, wanted: int) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.json as pa_json
 
+from .disclosure import without_values
 from .errors import CorpusError
 from .listing import InputFile
 from .record import BYTE_ORDER_MARK, Block, Borders
@@ -103,7 +104,7 @@ def _reason(block: Block, error: pa.ArrowInvalid) -> str:
                 return "not a JSON object; write one object a line"
         except ValueError as fault:
             return f"not valid JSON ({fault})"
-    return re.sub(r"^JSON parse error: (.*?)( in row \d+)?$", r"\1", str(error))
+    return re.sub(r"^JSON parse error: (.*?)( in row \d+)?$", r"\1", without_values(str(error)))
 
 
 def _as_written(kind: pa.DataType) -> pa.DataType:
@@ -130,4 +131,6 @@ def _require_exact_integers(block: Block, fields: list[pa.Field]) -> None:
     for line in block.data.split(b"\n"):
         for name, value in (json.loads(line or b"{}") or {}).items():
             if isinstance(value, int) and abs(value) > 2**53 and pa.types.is_floating(types[name]):
-                raise ValueError(f"column {name!r}: {value} cannot be kept exactly; write it as a string")
+                raise ValueError(
+                    f"column {name!r}: a number of {len(str(value))} digits cannot be kept exactly; quote it"
+                )

@@ -6,6 +6,7 @@ masked, and sliding windows (Mistral, Gemma 2 and 3) count real tokens. So draft
 """
 
 import inspect
+import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +18,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .allocator import keep_freed_memory
-from .card import AdapterCard, base_digest
+from .card import AdapterCard, base_digest, base_folder
 from .drafter import Drafter
 from .errors import AdapterError
 from .prompt import PromptEncoder
 from .tags import TagFormat, tag_format
-
-EMBEDDED = Path(__file__).parent / "embedded"
-"""The base that ships with nerx."""
 
 CASE_TYPES = 4
 """A base whose config says `nerx_case` reads the case of words as this many token types."""
@@ -120,11 +118,6 @@ def visible(query: Tensor, key: Tensor, window: int | None) -> Tensor:
     return mask[:, None]
 
 
-def base_folder(base: str | Path) -> Path:
-    """Where a base lies; for a hub id, the path that it is not."""
-    return EMBEDDED if str(base) == "embedded" else Path(base)
-
-
 def load_base(
     base: str | Path = "embedded",
     *,
@@ -180,6 +173,7 @@ def load_adapted(
 
     model = load_base(base or card.base, device=device, precision=precision)
     card.check_base(model.digest)
+    _require_lora(adapter)
     try:
         adapted = PeftModel.from_pretrained(model.network, str(adapter))
         network = adapted.merge_and_unload()
@@ -219,6 +213,16 @@ def quantise(module: nn.Module) -> None:
         torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
             module, {nn.Linear}, dtype=torch.qint8, inplace=True
         )
+
+
+def _require_lora(adapter: Path) -> None:
+    """PEFT knows dozens of methods; what `fit` writes is one, and nothing else has to be safe to load."""
+    try:
+        kind = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")).get("peft_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise AdapterError(f"{adapter / 'adapter_config.json'}: cannot be read ({error}); fit it again") from error
+    if kind != "LORA":
+        raise AdapterError(f"{adapter / 'adapter_config.json'}: peft_type is {kind!r}, not 'LORA'; fit it again")
 
 
 def is_out_of_memory(error: Exception) -> bool:

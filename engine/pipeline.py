@@ -8,7 +8,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from .share import Share
 from .shared_sink import SharedSink, share_place
 from .sink import Sink
 from .span import Extraction
+from .stopwatch import Stopwatch
 from .tally import Tally
 
 OFFSET_UNIT = "unicode code points"
@@ -84,6 +85,18 @@ class RunSummary:
     out: str
     interrupted: bool
     """`stop` ended the run: the output is not there yet, what is finished is kept, a rerun goes on."""
+    scores: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Label -> its entities by score, in `tally.SCORE_BINS` equal bins of [0, 1]."""
+    rounds: int = 0
+    drafted: int = 0
+    accepted: int = 0
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """Seconds per stage, of this run alone: read, model, write, assemble."""
+
+    @classmethod
+    def of(cls, done: Tally, corpus: Corpus, sink: Sink | GrowingSink, **more: Any) -> "RunSummary":
+        """What is finished, as counted in `done`; `more` are the fields that no count gives."""
+        return cls(**asdict(done), shards=len(corpus.shards()), out=str(sink.out), **more)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -176,6 +189,7 @@ def output_metadata(
         "options": options_text(options),
         "text_column": corpus.text_column,
         "offset_unit": OFFSET_UNIT,
+        "input_digest": corpus.digest,
         **(provenance or {}),
     }
     return {f"nerx.{key}": value for key, value in facts.items()}
@@ -210,41 +224,33 @@ def run(
     OutputLockedError; finished parts are kept and a rerun goes on from them.
     """
     shards = corpus.shards()
-    stopped = False
+    stopped, watch = False, Stopwatch()
     with sink:
         done = before = sink.tally()
         clock, tokens = time.perf_counter(), extractor.tokens
         for shard in sink.pending(shards):
             with sink.writer(shard) as writer:
-                for batch in corpus.batches(shard):
+                for batch in watch.each("read", corpus.batches(shard)):
                     if stopped := stop():
                         break
                     texts = corpus.texts(batch)
-                    extractions = settle(corpus.text_array(batch), texts, extractor.extract(texts))
+                    with watch("model"):
+                        found = extractor.extract(texts)
+                    extractions = settle(corpus.text_array(batch), texts, found)
                     now, read = time.perf_counter(), extractor.tokens
-                    done += writer.add(batch, extractions, tokens=read - tokens, seconds=now - clock)
+                    with watch("write"):
+                        done += writer.add(batch, extractions, tokens=read - tokens, seconds=now - clock)
                     clock, tokens = now, read
                     if progress is not None:
                         progress(_progress(done, corpus.rows))
+                with watch("write"):
+                    writer.checkpoint()
             if stopped:
                 break
         else:
-            sink.finish(shards)
-    return RunSummary(
-        rows=done.rows,
-        texts=done.texts,
-        entities=done.entities,
-        entities_per_label=done.entities_per_label,
-        failures=done.failures,
-        characters_in=done.characters_in,
-        characters_read=done.characters_read,
-        tokens=done.tokens,
-        seconds=done.seconds,
-        shards=len(shards),
-        resumed_rows=before.rows,
-        out=str(sink.out),
-        interrupted=stopped,
-    )
+            with watch("assemble"):
+                sink.finish(shards)
+    return RunSummary.of(done, corpus, sink, resumed_rows=before.rows, interrupted=stopped, stages=dict(watch.seconds))
 
 
 def dry_run(corpus: Corpus, extractor: TextExtractor | None = None, *, sample_texts: int = SAMPLE_TEXTS) -> DryRun:

@@ -36,7 +36,7 @@ class Proposal:
 
     `answer` holds the decided tokens and, behind them, the drafted ones; the guide stands at its end. `copied` counts
     source tokens for each. The model has read the first `read` of them. Between rounds, `feed` is what it should read
-    next and `choices` what it must settle by that.
+    next and `choices` what it must settle by that. `drafted` tokens were fed so far; `accepted` of them stood.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Proposal:
         self.choices: list[Choice] = []
         self.read = 0
         self.rounds = 0
+        self.drafted = self.accepted = 0
         self._evidence, self._most = evidence, most
         self._opinions: dict[tuple[Mode, int, int, int], int] = {}
         self._propose = self._propose_step if most is None else self._propose_draft
@@ -80,7 +81,7 @@ class Proposal:
         Accepts the draft up to the first disagreement, takes the choice there, and drafts anew. Returns how many of
         the fed tokens stand.
         """
-        standing = len(self.feed)
+        fed = standing = len(self.feed)
         outcomes = zip(self.choices, chosen, log_probabilities, strict=True)
         for choice, index, log_probability in outcomes:
             self._decided[self.read + choice.after] = log_probability
@@ -91,6 +92,7 @@ class Proposal:
         self._opinions.update((_place(choice.state), index) for choice, index, _ in outcomes)
         self.read += standing
         self.rounds += 1
+        self.drafted, self.accepted = self.drafted + fed, self.accepted + standing
         self._propose()
         return standing
 

@@ -199,14 +199,5 @@ def _retried(table: pa.Table, texts: pa.ChunkedArray, attempt: _Attempt) -> pa.T
 
 def _updated(before: Tally, since: Tally, now: Tally) -> Tally:
     """The counts of a part whose failed rows were retried, which took the counts from `since` to `now`."""
-    labels = {label: count - since.entities_per_label.get(label, 0) for label, count in now.entities_per_label.items()}
-    retried = now.rows - since.rows
-    return before + Tally(
-        entities=now.entities - since.entities,
-        entities_per_label={label: count for label, count in labels.items() if count},
-        failures=now.failures - since.failures - retried,
-        characters_in=now.characters_in - since.characters_in,
-        characters_read=now.characters_read - since.characters_read,
-        tokens=now.tokens - since.tokens,
-        seconds=now.seconds - since.seconds,
-    )
+    done = now - since
+    return before + replace(done, rows=0, texts=0, failures=done.failures - done.rows)

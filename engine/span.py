@@ -1,6 +1,6 @@
 """Spans and what an extraction of one text yields. Offsets are half-open Unicode code points; no behaviour here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -23,12 +23,16 @@ class Extraction:
     """What was found in one text.
 
     `spans` is sorted and never overlaps; `None` means not processed (a null text, or `error` says why),
-    `()` means nothing found. `characters` counts the code points that the model has read.
+    `()` means nothing found. `characters` counts the code points that the model has read. What it took is told
+    besides and no part of what was found: decoding `rounds`, tokens `drafted`, and how many of these were `accepted`.
     """
 
     spans: tuple[Span, ...] | None
     error: str | None = None
     characters: int = 0
+    rounds: int = field(default=0, compare=False)
+    drafted: int = field(default=0, compare=False)
+    accepted: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

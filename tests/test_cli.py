@@ -22,7 +22,7 @@ from typer.main import get_command
 
 from nerx.adapters.fit import FitConfig
 from nerx.cli.app import app
-from nerx.cli.extract import default_output
+from nerx.cli.target import default_output
 from nerx.engine.errors import InputError
 
 TEXTS = ["Ada went to Rome.", None, "", "   ", "The engine stood still. 😀"]
@@ -114,7 +114,7 @@ def test_extract_json_report_and_limit(nerx: Nerx, corpus: Path, tiny_adapter: P
     assert (done.code, done.err) == (0, "")
     (line,) = done.out.splitlines()
     summary = json.loads(line)
-    assert summary == json.loads(report.read_text())
+    assert summary.items() <= json.loads(report.read_text()).items()
     assert (summary["rows"], summary["texts"], summary["failures"]) == (2, 1, 0)
     assert summary["characters_in"] == summary["characters_read"] == len("Ada went to Rome.")
     assert pq.read_metadata(summary["out"]).num_rows == 2

@@ -6,11 +6,12 @@ import pytest
 import torch
 from families import FAMILIES, SENTENCES, make_base
 
+from nerx.engine.card import EMBEDDED
 from nerx.engine.decoder import Decoder
 from nerx.engine.drafter import Drafter
 from nerx.engine.guide import Guide, Mode
 from nerx.engine.label import Label, LabelSet
-from nerx.engine.model import EMBEDDED, load_base, load_drafter
+from nerx.engine.model import load_base, load_drafter
 
 LABELS = LabelSet((Label("person", "a human being"), Label("place"), Label("place name"), Label("company", "a firm")))
 TEXTS = [" ".join(SENTENCES[i % 5 :][: 1 + i % 3])[: 20 + 15 * i].strip() for i in range(16)]

@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from nerx.cli.app import app
 
-COMMANDS = ("fit", "extract", "eval", "view", "inspect")
+COMMANDS = ("fit", "extract", "run", "eval", "bench", "view", "diff", "inspect")
 HEAVY = ("torch", "pyarrow", "polars", "transformers", "numpy", "peft")
 
 

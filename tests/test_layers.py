@@ -18,6 +18,8 @@ MAX_LINES = 320
 ENGINE_ORDER = [
     *(
         "errors",
+        "disclosure",
+        "stopwatch",
         "allocator",
         "span",
         "label",
@@ -34,11 +36,24 @@ ENGINE_ORDER = [
     *("share", "listing", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"),
     *("corpus", "tally", "staging", "output", "lock", "manifest", "part", "increment", "growing", "writer", "sink"),
     *("shared_sink", "growing_sink", "pipeline", "frame", "retry", "ray_backend"),
+    *("failure", "report", "openmetrics", "published", "comparison", "verification"),
 ]
 
 TERMINAL = {"typer", "rich", "jinja2"}
 FILES = {"listing", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"}
-SINKS = {"corpus", "staging", "output", "part", "writer", "sink", "shared_sink", "retry", "frame"}
+SINKS = {
+    "corpus",
+    "staging",
+    "output",
+    "part",
+    "writer",
+    "sink",
+    "shared_sink",
+    "retry",
+    "frame",
+    "failure",
+    "published",
+}
 MAY_IMPORT = {
     "torch": {"engine/model", "engine/drafter", "engine/decoder"}
     | {f"adapters/{name}" for name in ("dataset", "loss", "objective", "fusion", "trainer")},

@@ -5,9 +5,10 @@ from families import make_base
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nerx.engine.card import EMBEDDED
 from nerx.engine.guide import TokenSpan
 from nerx.engine.label import Label, LabelSet
-from nerx.engine.model import EMBEDDED, load_base
+from nerx.engine.model import load_base
 from nerx.engine.prompt import CAPITALISED, LOWER, MIXED, UPPER, is_border
 from nerx.engine.span import Span
 

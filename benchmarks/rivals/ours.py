@@ -48,8 +48,8 @@ class Nerx:
 
     def settings(self, row: str) -> Mapping[str, object]:
         """The recipe is in it, so that a changed learning rate is another cell; other changes of code are not."""
-        from nerx.engine.card import base_digest
-        from nerx.engine.model import base_folder, pick_device
+        from nerx.engine.card import base_digest, base_folder
+        from nerx.engine.model import pick_device
 
         folder = base_folder(self._settings.base)
         return {

@@ -58,7 +58,7 @@ class TagStageSettings:
 
 def base_tokens(base: str = "embedded") -> int:
     """Tokens of the tag stage that `base` went through, as its folder says; of the embedded base where it does not."""
-    from nerx.engine.model import EMBEDDED, base_folder
+    from nerx.engine.card import EMBEDDED, base_folder
 
     record = base_folder(base) / "training.json"
     tokens: int = json.loads((record if record.is_file() else EMBEDDED / "training.json").read_text())["tokens"]

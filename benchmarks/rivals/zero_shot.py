@@ -26,8 +26,8 @@ class ZeroShot:
 
     def settings(self, row: str) -> Mapping[str, object]:  # noqa: ARG002 (there is but one)
         from nerx.adapters.fusion import DEFAULT
-        from nerx.engine.card import base_digest
-        from nerx.engine.model import base_folder, pick_device
+        from nerx.engine.card import base_digest, base_folder
+        from nerx.engine.model import pick_device
 
         folder = base_folder(self._base)
         return {
@@ -42,10 +42,10 @@ class ZeroShot:
 
     def fit(self, task: Task) -> "Unfitted":
         from nerx.adapters.fusion import DEFAULT
-        from nerx.engine.card import AdapterCard
+        from nerx.engine.card import AdapterCard, base_folder
         from nerx.engine.extractor import Extractor
         from nerx.engine.label import LabelSet
-        from nerx.engine.model import base_folder, load_base, load_drafter
+        from nerx.engine.model import load_base, load_drafter
 
         model = load_base(self._base, device=self._device)
         drafter = load_drafter(base_folder(self._base), model.width)

@@ -1,0 +1,34 @@
+"""Where the time of a run goes, by stage."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+class Stopwatch:
+    """Adds up wall-clock seconds per stage: `with watch("write"): ...`."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
+
+    def each(self, stage: str, items: Iterable[Item]) -> Iterator[Item]:
+        """`items`; the time that it takes to get each of them counts for `stage`."""
+        source = iter(items)
+        while True:
+            with self(stage):
+                try:
+                    item = next(source)
+                except StopIteration:
+                    return
+            yield item
