@@ -1,15 +1,12 @@
 """`nerx bench`: an adapter on some of a corpus's texts -> engine.pace.measure -> a table."""
 
-from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from ..engine.errors import InputError
-from . import console, tables
-from .options import BaseOption, Device, DeviceOption, JsonOption, LogFormatOption, QuietOption, ReportOption
+from . import console, options, tables
 from .progress import Tick, progress
 
 if TYPE_CHECKING:
@@ -20,21 +17,12 @@ if TYPE_CHECKING:
 TEXTS = 200
 
 
-class Choice(StrEnum):
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    INT8 = "int8"
-
-
 def bench(
     corpus: Annotated[list[str], typer.Argument(metavar="CORPUS", help="As of `nerx extract`.", show_default=False)],
-    adapter: Annotated[
-        Path, typer.Option(metavar="DIR", envvar="NERX_ADAPTER", help="The adapter that `nerx fit` made.")
-    ] = Path("nerx-adapter"),
+    adapter: options.AdapterOption = options.ADAPTER,
     texts: Annotated[int, typer.Option(metavar="N", min=1, help="Texts drawn from the corpus.")] = TEXTS,
     precision: Annotated[
-        list[Choice] | None,
+        list[options.Precision] | None,
         typer.Option(help="Of the weights; may be given several times.", show_default="all that run here"),
     ] = None,
     text_column: Annotated[
@@ -43,12 +31,12 @@ def bench(
     threads: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="CPU threads.", show_default="PyTorch's choice")
     ] = None,
-    device: DeviceOption = Device.AUTO,
-    base: BaseOption = None,
-    report: ReportOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    log_format: LogFormatOption = console.LogFormat.TEXT,  # noqa: ARG001  # its callback acts
+    device: options.DeviceOption = options.Device.AUTO,
+    base: options.BaseOption = None,
+    report: options.ReportOption = None,
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    log_format: options.LogFormatOption = console.LogFormat.TEXT,  # noqa: ARG001  # its callback acts
 ) -> None:
     """Time an adapter on your texts and your machine.
 

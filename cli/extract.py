@@ -52,9 +52,7 @@ def extract(
             metavar="CORPUS", help="Parquet, JSONL, CSV or text: files, folders, globs.", show_default=False
         ),
     ],
-    adapter: Annotated[
-        Path, typer.Option(metavar="DIR", envvar="NERX_ADAPTER", help="The adapter that `nerx fit` made.")
-    ] = Path("nerx-adapter"),
+    adapter: options.AdapterOption = options.ADAPTER,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -121,16 +119,9 @@ def extract(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", metavar="", help="Count rows and tokens, estimate the time, write nothing.")
     ] = False,
-    batch_tokens: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Tokens in flight; less needs less memory.",
-            show_default="by device",
-            rich_help_panel=options.RUNNING,
-        ),
-    ] = None,
+    batch_tokens: options.BatchTokensOption = None,
+    mode: options.ModeOption = options.Mode.EXACT,
+    precision: options.PrecisionOption = options.Precision.AUTO,
     device: options.DeviceOption = options.Device.AUTO,
     base: options.BaseOption = None,
     report: options.ReportOption = None,
@@ -178,10 +169,18 @@ def extract(
         card = AdapterCard.read(adapter)
         account.digests = {"adapter": card.digest, "base": card.base_digest}
         origin = {"version": __version__, "base": card.base, "base_digest": card.base_digest}
-        facts = {"options": {"min_score": min_score}, "provenance": origin}
+        chosen: dict[str, Any] = {"mode": mode.value, "precision": precision.value}
+        facts = {"options": {"min_score": min_score, **chosen}, "provenance": origin}
         reading: dict[str, Any] = {"text_column": text_column, "id_column": id_column, "text_unit": text_unit.value}
         load = partial(
-            _load, display, adapter, device=device.value, base=base, batch_tokens=batch_tokens, min_score=min_score
+            _load,
+            display,
+            adapter,
+            device=device.value,
+            base=base,
+            batch_tokens=batch_tokens,
+            min_score=min_score,
+            **chosen,
         )
         if retry_failed:
             delivery = _retry(target, card, facts, load, display)

@@ -20,6 +20,40 @@ class Device(StrEnum):
     MPS = "mps"
 
 
+class Precision(StrEnum):
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    INT8 = "int8"
+
+
+class Mode(StrEnum):
+    EXACT = "exact"
+    FAST = "fast"
+
+
+ADAPTER = Path("nerx-adapter")
+AdapterOption = Annotated[
+    Path, typer.Option(metavar="DIR", envvar="NERX_ADAPTER", help="The adapter that `nerx fit` made.")
+]
+BatchTokensOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Tokens in flight; less needs less memory.",
+        show_default="by device",
+        rich_help_panel=RUNNING,
+    ),
+]
+ModeOption = Annotated[
+    Mode,
+    typer.Option(help="fast takes the drafter's word for it: no generation, other entities.", rich_help_panel=RUNNING),
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(help="Of the weights; auto is float32 on a CPU, bfloat16 elsewhere.", rich_help_panel=RUNNING),
+]
 DeviceOption = Annotated[
     Device, typer.Option(help="Where the model runs; auto takes a GPU when there is one.", rich_help_panel=RUNNING)
 ]

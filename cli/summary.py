@@ -52,6 +52,7 @@ def _summary_tables(summary: "RunSummary", inputs: Inputs | None) -> list[Table]
         *([inputs.fact] if inputs else []),
         ("rows", f"{summary.rows:,}" + (f", {summary.resumed_rows:,} of them earlier" if summary.resumed_rows else "")),
         ("texts", f"{summary.texts:,}, {summary.characters_read:,} of their {summary.characters_in:,} characters read"),
+        *([("read before", f"{summary.repeats:,} texts like one above them")] if summary.repeats else []),
         ("failed rows", f"{summary.failures:,}" + (", see the column nerx_error" if summary.failures else "")),
         ("entities", f"{summary.entities:,}"),
         ("time", _pace(summary)),

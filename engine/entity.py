@@ -10,7 +10,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from .errors import NerxError
-from .span import Extraction
+from .span import Extraction, Span
 
 ENTITY = pa.struct(
     [
@@ -100,6 +100,15 @@ def entity_columns(texts: Sequence[str | None], extractions: Sequence[Extraction
         pa.array(offsets, pa.int32()), values, type=ENTITIES.type, mask=pa.array(nulls, pa.bool_())
     )
     return entities, pa.array([extraction.error for extraction in extractions], pa.string())
+
+
+def stored(entities: pa.Array, texts: Sequence[str | None], errors: pa.Array) -> list[Extraction]:
+    """What `entity_columns` was given, from what it made."""
+    found = []
+    for text, spans, error in zip(texts, entities.to_pylist(), errors.to_pylist(), strict=True):
+        read = None if spans is None else tuple(Span(s["start"], s["end"], s["label"], s["score"]) for s in spans)
+        found.append(Extraction(read, error, len(text or "") if read is not None else 0))
+    return found
 
 
 def _check_row(row: int, text: str | None, extraction: Extraction) -> None:

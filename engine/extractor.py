@@ -20,7 +20,7 @@ OVERLAP = 32
 
 _SHORTEST_CHUNK = 24
 
-Mode = Literal["exact", "draft"]
+Mode = Literal["exact", "fast"]
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class _Piece:
 class Extractor:
     """A base with its adapter, ready to extract. `tokens` counts what the model has read so far.
 
-    mode: `exact` decodes; `draft` takes the drafter's word for it, in one pass and without generation.
+    mode: `exact` decodes; `fast` takes the drafter's word for it, in one pass and without generation.
     batch_tokens: padded tokens in one forward pass, prompt and answer; the one dial between memory and speed.
     """
 

@@ -69,6 +69,7 @@ _COUNTS = {
     "rows": "Rows that the run accounts for, with those of runs that it went on from.",
     "resumed_rows": "Rows that earlier runs had finished.",
     "texts": "Rows of them whose text is not null.",
+    "repeats": "Texts that were like one before and not read again.",
     "entities": "Entities found in them.",
     "failures": "Rows of them with a nerx_error.",
     "characters_in": "Characters in the texts that were processed.",

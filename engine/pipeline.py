@@ -20,6 +20,7 @@ from .increment import Increment
 from .lock import require_unlocked
 from .manifest import Facts
 from .output import check_output, lock_file
+from .recall import Recall
 from .share import Share
 from .shared_sink import SharedSink, share_place
 from .sink import Sink
@@ -87,6 +88,7 @@ class RunSummary:
     """`stop` ended the run: the output is not there yet, what is finished is kept, a rerun goes on."""
     scores: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Label -> its entities by score, in `tally.SCORE_BINS` equal bins of [0, 1]."""
+    repeats: int = 0
     rounds: int = 0
     drafted: int = 0
     accepted: int = 0
@@ -229,13 +231,16 @@ def run(
         done = before = sink.tally()
         clock, tokens = time.perf_counter(), extractor.tokens
         for shard in sink.pending(shards):
+            recall = Recall(extractor.extract)
             with sink.writer(shard) as writer:
+                for texts, extractions in writer.finished():
+                    recall.learn(texts, extractions)
                 for batch in watch.each("read", corpus.batches(shard)):
                     if stopped := stop():
                         break
                     texts = corpus.texts(batch)
                     with watch("model"):
-                        found = extractor.extract(texts)
+                        found = recall.extract(texts)
                     extractions = settle(corpus.text_array(batch), texts, found)
                     now, read = time.perf_counter(), extractor.tokens
                     with watch("write"):

@@ -24,12 +24,14 @@ class Extraction:
 
     `spans` is sorted and never overlaps; `None` means not processed (a null text, or `error` says why),
     `()` means nothing found. `characters` counts the code points that the model has read. What it took is told
-    besides and no part of what was found: decoding `rounds`, tokens `drafted`, and how many of these were `accepted`.
+    besides and no part of what was found: `repeats` is 1 for a text that was like one before and not read again;
+    decoding `rounds`, tokens `drafted`, and how many of these were `accepted`.
     """
 
     spans: tuple[Span, ...] | None
     error: str | None = None
     characters: int = 0
+    repeats: int = field(default=0, compare=False)
     rounds: int = field(default=0, compare=False)
     drafted: int = field(default=0, compare=False)
     accepted: int = field(default=0, compare=False)

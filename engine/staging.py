@@ -94,7 +94,7 @@ class Staging:
     def merge(self, path: Path, pieces: Iterable[Piece]) -> None:
         """Write the rows of `pieces` in their order as one file at `path`, one row group in memory at a time."""
         pieces = list(pieces)
-        write_parquet(path, self.schema, _row_groups(pieces), sum((piece.tally for piece in pieces), Tally()))
+        write_parquet(path, self.schema, row_groups(pieces), sum((piece.tally for piece in pieces), Tally()))
 
     def remove(self) -> None:
         """Drop everything; the record goes last, so that a kill in between leaves a run that can be recognised."""
@@ -191,7 +191,7 @@ def _read_piece(path: Path) -> Piece:
     return Piece(path, *_place(path), sizes, Tally.from_json(metadata.metadata[TALLY_KEY].decode()))
 
 
-def _row_groups(pieces: Iterable[Piece]) -> Iterator[pa.Table]:
+def row_groups(pieces: Iterable[Piece]) -> Iterator[pa.Table]:
     """Tables for row groups of up to SHARD_ROWS; small neighbours are joined."""
     places = [(piece.path, index, size) for piece in pieces for index, size in enumerate(piece.groups)]
     for first, last in group([size for _, _, size in places], SHARD_ROWS):

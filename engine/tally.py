@@ -34,6 +34,8 @@ class Tally:
     seconds: float = 0.0
     scores: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Label -> its entities by score, in SCORE_BINS bins."""
+    repeats: int = 0
+    """Texts that were like one before and not read again."""
     rounds: int = 0
     """Decoding rounds, summed over texts."""
     drafted: int = 0
@@ -59,6 +61,7 @@ class Tally:
             characters_in=sum(len(text or "") for text, _ in done),
             characters_read=sum(item.characters for _, item in done),
             scores=scores,
+            repeats=sum(item.repeats for item in extractions),
             rounds=sum(item.rounds for item in extractions),
             drafted=sum(item.drafted for item in extractions),
             accepted=sum(item.accepted for item in extractions),
@@ -76,6 +79,7 @@ class Tally:
             tokens=self.tokens + other.tokens,
             seconds=self.seconds + other.seconds,
             scores=_added_bins(self.scores, other.scores),
+            repeats=self.repeats + other.repeats,
             rounds=self.rounds + other.rounds,
             drafted=self.drafted + other.drafted,
             accepted=self.accepted + other.accepted,
@@ -98,6 +102,7 @@ class Tally:
             tokens=self.tokens - earlier.tokens,
             seconds=self.seconds - earlier.seconds,
             scores={label: bins for label, bins in scores.items() if any(bins)},
+            repeats=self.repeats - earlier.repeats,
             rounds=self.rounds - earlier.rounds,
             drafted=self.drafted - earlier.drafted,
             accepted=self.accepted - earlier.accepted,

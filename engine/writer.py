@@ -10,11 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from .corpus import Shard
-from .entity import column_texts, entity_columns
+from .entity import ENTITIES, ERROR, column_texts, entity_columns, stored
 from .errors import NerxError, OutputError
 from .source import SHARD_BYTES
 from .span import Extraction
-from .staging import Staging
+from .staging import Staging, row_groups
 from .tally import Tally
 
 CHECKPOINT_SECONDS = 60.0
@@ -41,6 +41,14 @@ class ShardWriter:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind is None:
             self.checkpoint()
+
+    def finished(self) -> Iterator[tuple[list[str | None], list[Extraction]]]:
+        """Texts and extractions of the shard's rows that are done already, a row group at a time."""
+        pieces = self._staging.pieces().get(self._shard.index, []) if self._shard.skip else []
+        for table in row_groups(pieces):
+            texts = [text for chunk in table.column(self._text_index).chunks for text in column_texts(chunk)]
+            entities, errors = table.column(ENTITIES.name), table.column(ERROR.name)
+            yield texts, stored(entities, texts, errors)
 
     def add(
         self, batch: pa.RecordBatch, extractions: Sequence[Extraction], *, tokens: int = 0, seconds: float = 0.0

@@ -32,7 +32,7 @@ ENGINE_ORDER = [
         "drafter",
         "model",
     ),
-    *("batching", "proposal", "decoder", "extractor", "pace"),
+    *("batching", "proposal", "decoder", "extractor", "pace", "recall"),
     *("share", "listing", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"),
     *("corpus", "tally", "staging", "output", "lock", "manifest", "part", "increment", "growing", "writer", "sink"),
     *("shared_sink", "growing_sink", "pipeline", "frame", "retry", "ray_backend"),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OVERRIDES: dict[str, dict[str, Any]] = {
     "nerx": {},
     "nerx alpha 0": {"alpha": 0.0},
-    "nerx drafter": {"mode": "draft"},
+    "nerx drafter": {"mode": "fast"},
 }
 """Row -> what `Extractor.load` is told besides the adapter."""
 
