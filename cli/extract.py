@@ -10,13 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import __version__
-from ..engine.errors import InputError
 from ..engine.share import Share
 from . import console, failures, tables
 from .clashes import refuse_clashes
 from .incremental import Growth, Inputs
 from .interrupt import Interrupt
-from .options import RUNNING, BaseOption, Device, DeviceOption, JsonOption, OverwriteOption, QuietOption, ReportOption
+from .options import (
+    RUNNING,
+    BaseOption,
+    Device,
+    DeviceOption,
+    JsonOption,
+    OutOption,
+    OverwriteOption,
+    QuietOption,
+    ReportOption,
+    WorkDirOption,
+)
+from .place import default_output
 from .progress import Display, Tick, progress
 from .summary import Delivery, estimated, finished, tick
 
@@ -25,6 +36,7 @@ if TYPE_CHECKING:
     from ..engine.corpus import Corpus
     from ..engine.extractor import Extractor
     from ..engine.growing_sink import GrowingSink
+    from ..engine.output import Output
     from ..engine.pipeline import RunSummary
     from ..engine.sink import Sink
 
@@ -48,18 +60,13 @@ def extract(
     corpus: Annotated[
         list[str],
         typer.Argument(
-            metavar="CORPUS", help="Parquet, JSONL, CSV or text: files, folders, globs.", show_default=False
+            metavar="CORPUS", help="Parquet, JSONL, CSV or text: files, folders, globs, URIs.", show_default=False
         ),
     ],
     adapter: Annotated[
         Path, typer.Option(metavar="DIR", envvar="NERX_ADAPTER", help="The adapter that `nerx fit` made.")
     ] = Path("nerx-adapter"),
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH", help="A .parquet file or a folder.", show_default="CORPUS.nerx.parquet beside the input"
-        ),
-    ] = None,
+    out: OutOption = None,
     overwrite: OverwriteOption = False,
     text_column: Annotated[
         str | None,
@@ -130,6 +137,7 @@ def extract(
             rich_help_panel=RUNNING,
         ),
     ] = None,
+    work_dir: WorkDirOption = None,
     device: DeviceOption = Device.AUTO,
     base: BaseOption = None,
     report: ReportOption = None,
@@ -150,6 +158,7 @@ def extract(
       [cyan]nerx extract reviews.csv --text-column body --min-score 0.5[/]
       [cyan]nerx extract 'logs/2025-*.jsonl' --out enriched.parquet[/]
       [cyan]nerx extract lake/ --incremental --out enriched[/]
+      [cyan]nerx extract s3://lake/reviews/ --out s3://lake/enriched[/]
     """
     allowed = failures.FailureLimit.parse(max_failures)
     refuse_clashes(
@@ -163,10 +172,11 @@ def extract(
             "--prune": prune,
             "--noop-code": noop_code,
             "--text-unit file": text_unit is TextUnit.FILE,
+            "an --out in a store": out is not None and "://" in out,
         }
     )
     share = Share.parse(shard) if shard else None
-    target = out or default_output(corpus, folder=incremental or share is not None)
+    target = Path(out) if out else default_output(corpus, folder=incremental or share is not None)
     with progress(quiet) as display:
         display.show(Tick("reading"))
         from ..engine.card import AdapterCard
@@ -189,8 +199,11 @@ def extract(
             reading.update(limit=limit, share=share)
             delivery = _estimate(open_corpus(corpus, **reading), load, display)
         else:
+            from ..engine.output import open_output
+
+            place = open_output(out or target, work_dir)
             delivery = _extract(
-                corpus, target, {**reading, "limit": limit, "share": share}, facts, overwrite, load, display
+                corpus, place, {**reading, "limit": limit, "share": share}, facts, overwrite, load, display
             )
     delivery.show(report, json)
     if delivery.hint and not json:
@@ -209,7 +222,7 @@ def _load(display: Display, adapter: Path, **options: Any) -> "Extractor":
 
 def _extract(
     paths: list[str],
-    target: Path,
+    target: "Output",
     reading: Mapping[str, Any],
     facts: Mapping[str, Any],
     overwrite: bool,
@@ -299,15 +312,3 @@ def _estimate(
     extractor = load()
     display.show(Tick("counting"))
     return estimated(pipeline.dry_run(_paced(corpus, extractor), extractor), inputs)
-
-
-def default_output(corpus: list[str], *, folder: bool = False) -> Path:
-    """`CORPUS.nerx.parquet` beside a single input, `CORPUS.nerx` for a folder.
-
-    Raises InputError where "beside" has no one meaning.
-    """
-    if len(corpus) > 1 or (set("*?[") & set(corpus[0]) and not Path(corpus[0]).exists()):
-        raise InputError("several inputs: say with --out where the result goes")
-    source = Path(corpus[0])
-    stem = source.name if source.is_dir() else source.name.removesuffix(".gz").rpartition(".")[0]
-    return source.with_name(f"{stem or source.resolve().name}.nerx{'' if folder else '.parquet'}")

@@ -40,3 +40,21 @@ ReportOption = Annotated[
     Path | None,
     typer.Option(metavar="FILE.json", help="Also write the result as JSON to this file.", rich_help_panel=RUNNING),
 ]
+OutOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="A .parquet file or a folder, here or in a store.",
+        show_default="CORPUS.nerx.parquet beside the input",
+    ),
+]
+WorkDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        envvar="NERX_WORK_DIR",
+        help="Where an output in a store is built before it is uploaded.",
+        show_default="~/.local/state/nerx",
+        rich_help_panel=RUNNING,
+    ),
+]

@@ -84,6 +84,11 @@ class GrowingSink:
         if kind is None:
             self._publish()
 
+    @property
+    def name(self) -> str:
+        """How messages and summaries call the output."""
+        return str(self.out)
+
     def tally(self) -> Tally:
         """The counts of what is finished of this run's inputs, by this process and those before it."""
         found = [piece for task in self._tasks for pieces in task.staging.pieces().values() for piece in pieces]

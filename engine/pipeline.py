@@ -9,7 +9,6 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from .corpus import Corpus
@@ -19,11 +18,13 @@ from .growing_sink import GrowingSink
 from .increment import Increment
 from .lock import require_unlocked
 from .manifest import Facts
-from .output import check_output, lock_file
+from .output import Output, check_output, lock_file
 from .share import Share
 from .shared_sink import SharedSink, share_place
 from .sink import Sink
 from .span import Extraction
+from .store_output import StoreOutput
+from .store_sink import StoreSink
 from .tally import Tally
 
 OFFSET_UNIT = "unicode code points"
@@ -111,7 +112,7 @@ def never() -> bool:
 
 
 def open_sink(
-    out: Path,
+    out: Output,
     corpus: Corpus,
     extractor: TextExtractor,
     *,
@@ -137,26 +138,20 @@ def open_sink(
         **(provenance or {}),
     }
     metadata = output_metadata(corpus, extractor, options, provenance)
+    settings: dict[str, Any] = {"fingerprint": fingerprint, "metadata": metadata, "overwrite": overwrite}
+    if isinstance(out, StoreOutput):
+        return StoreSink(out, corpus.schema, corpus.text_column, **settings)
     if corpus.share is None:
-        return Sink(
-            out, corpus.schema, corpus.text_column, fingerprint=fingerprint, metadata=metadata, overwrite=overwrite
-        )
-    return SharedSink(
-        out,
-        corpus.schema,
-        corpus.text_column,
-        share=corpus.share,
-        numbers=[shard.index for shard in corpus.shards()],
-        fingerprint=fingerprint,
-        metadata=metadata,
-        overwrite=overwrite,
-    )
+        return Sink(out, corpus.schema, corpus.text_column, **settings)
+    numbers = [shard.index for shard in corpus.shards()]
+    return SharedSink(out, corpus.schema, corpus.text_column, share=corpus.share, numbers=numbers, **settings)
 
 
-def require_free(out: Path, *, share: Share | None = None, overwrite: bool = False) -> None:
+def require_free(out: Output, *, share: Share | None = None, overwrite: bool = False) -> None:
     """To ask before a model is loaded: raises OutputError, OutputLockedError when a run to `out` could not begin."""
     check_output(out, overwrite=overwrite or share is not None)
-    require_unlocked(lock_file(share_place(out, share) if share else out), out)
+    home = out.home if isinstance(out, StoreOutput) else out
+    require_unlocked(lock_file(share_place(home, share) if share else home), str(out))
 
 
 def options_text(options: Mapping[str, Any] | None) -> str:
@@ -242,7 +237,7 @@ def run(
         seconds=done.seconds,
         shards=len(shards),
         resumed_rows=before.rows,
-        out=str(sink.out),
+        out=sink.name,
         interrupted=stopped,
     )
 

@@ -24,6 +24,9 @@ from .tally import Tally
 
 TEMPORARY = ".tmp"
 TALLY_KEY = b"nerx.tally"
+RUN_KEY = b"nerx.run"
+"""In the metadata of every file: which run wrote it, as :func:`digest_of` its fingerprint."""
+
 Fingerprint = Mapping[str, Any]
 
 

@@ -14,7 +14,7 @@ LAYERS = ("engine", "adapters", "cli")
 MAX_LINES = 320
 
 # Inside engine a file imports only files on its left. Guide stands before prompt, whose decisions are its steps;
-# listing to parquet are the input formats that corpus opens.
+# store to parquet are the input's places and formats that corpus opens.
 ENGINE_ORDER = [
     *(
         "errors",
@@ -31,14 +31,52 @@ ENGINE_ORDER = [
         "model",
     ),
     *("batching", "proposal", "decoder", "extractor"),
-    *("share", "listing", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"),
-    *("corpus", "tally", "staging", "output", "lock", "manifest", "part", "increment", "growing", "writer", "sink"),
-    *("shared_sink", "growing_sink", "pipeline", "frame", "retry", "ray_backend"),
+    *(
+        "store",
+        "prefix",
+        "share",
+        "listing",
+        "record",
+        "source",
+        "entity",
+        "jsonl",
+        "delimited",
+        "plaintext",
+        "line",
+        "parquet",
+    ),
+    *(
+        "corpus",
+        "tally",
+        "staging",
+        "store_output",
+        "output",
+        "lock",
+        "manifest",
+        "part",
+        "increment",
+        "growing",
+        "writer",
+        "sink",
+    ),
+    *("store_sink", "shared_sink", "growing_sink", "pipeline", "frame", "retry", "ray_backend"),
 ]
 
 TERMINAL = {"typer", "rich", "jinja2"}
-FILES = {"listing", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"}
-SINKS = {"corpus", "staging", "output", "part", "writer", "sink", "shared_sink", "retry", "frame"}
+FILES = {
+    "store",
+    "prefix",
+    "listing",
+    "record",
+    "source",
+    "entity",
+    "jsonl",
+    "delimited",
+    "plaintext",
+    "line",
+    "parquet",
+}
+SINKS = {"corpus", "staging", "store_output", "output", "part", "writer", "sink", "shared_sink", "retry", "frame"}
 MAY_IMPORT = {
     "torch": {"engine/model", "engine/drafter", "engine/decoder"}
     | {f"adapters/{name}" for name in ("dataset", "loss", "objective", "fusion", "trainer")},
