@@ -16,10 +16,13 @@ _TOGETHER = {
     ("--retry-failed", "--overwrite"): _ON_WHAT_IS_THERE,
     ("--retry-failed", "--dry-run"): _ON_WHAT_IS_THERE,
     ("--incremental", "an --out in a store"): _IN_A_FOLDER,
+    ("--incremental", "--backend ray"): "what is new since the last run is worked on by one process",
+    ("--retry-failed", "--backend ray"): "what has failed is worked on by one process",
     ("--retry-failed", "an --out in a store"): _IN_A_FOLDER,
     ("--shard", "an --out in a store"): _IN_A_FOLDER + "; give each machine inputs and a prefix of its own",
 }
 _NEEDS = {
+    "--workers": ("--backend ray",),
     "--prune": ("--incremental",),
     "--noop-code": ("--incremental", "--retry-failed"),
 }

@@ -1,6 +1,7 @@
 """`nerx extract`: options -> engine.pipeline.run(corpus, extractor, sink) -> a summary."""
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
@@ -12,11 +13,13 @@ import typer
 from .. import __version__
 from ..engine.share import Share
 from . import console, failures, tables
+from .backend import Backend, Loaded, loaded
 from .clashes import refuse_clashes
 from .incremental import Growth, Inputs
 from .interrupt import Interrupt
 from .options import (
     RUNNING,
+    BackendOption,
     BaseOption,
     Device,
     DeviceOption,
@@ -26,6 +29,7 @@ from .options import (
     QuietOption,
     ReportOption,
     WorkDirOption,
+    WorkersOption,
 )
 from .place import default_output
 from .progress import Display, Tick, progress
@@ -43,9 +47,6 @@ if TYPE_CHECKING:
 _READING = "Reading"
 _WRITING = "Writing"
 _REPEATING = "Again and again, and on several machines"
-
-BATCH_ROWS = {True: 256, False: 4096}
-"""Rows between two looks at progress and signals, on a CPU and on a GPU: seconds, and some full forward passes."""
 
 _RESUME = "run the same command again to go on"
 _STOPPING = f"stopping after this batch ({_RESUME}); once more stops at once"
@@ -137,6 +138,8 @@ def extract(
             rich_help_panel=RUNNING,
         ),
     ] = None,
+    backend: BackendOption = Backend.LOCAL,
+    workers: WorkersOption = None,
     work_dir: WorkDirOption = None,
     device: DeviceOption = Device.AUTO,
     base: BaseOption = None,
@@ -173,11 +176,13 @@ def extract(
             "--noop-code": noop_code,
             "--text-unit file": text_unit is TextUnit.FILE,
             "an --out in a store": out is not None and "://" in out,
+            "--backend ray": backend is Backend.RAY,
+            "--workers": workers,
         }
     )
     share = Share.parse(shard) if shard else None
     target = Path(out) if out else default_output(corpus, folder=incremental or share is not None)
-    with progress(quiet) as display:
+    with progress(quiet) as display, ExitStack() as stack:
         display.show(Tick("reading"))
         from ..engine.card import AdapterCard
 
@@ -185,11 +190,12 @@ def extract(
         origin = {"version": __version__, "base": card.base, "base_digest": card.base_digest}
         facts = {"options": {"min_score": min_score}, "provenance": origin}
         reading: dict[str, Any] = {"text_column": text_column, "id_column": id_column, "text_unit": text_unit.value}
+        settings = {"device": device.value, "base": base, "batch_tokens": batch_tokens, "min_score": min_score}
         load = partial(
-            _load, display, adapter, device=device.value, base=base, batch_tokens=batch_tokens, min_score=min_score
+            _load, display, stack, Backend.LOCAL if dry_run else backend, workers, adapter, card.digest, **settings
         )
         if retry_failed:
-            delivery = _retry(target, card, facts, load, display)
+            delivery = _retry(target, card, facts, lambda: load().extractor, display)
         elif incremental and not (dry_run and overwrite):  # such a dry run is about all inputs
             with Growth(corpus, target, card, facts, text_column, overwrite=overwrite, prune=prune) as growth:
                 delivery = _grow(growth, reading, facts, load, display, dry_run=dry_run)
@@ -213,11 +219,9 @@ def extract(
     allowed.require(delivery.failures, delivery.rows)
 
 
-def _load(display: Display, adapter: Path, **options: Any) -> "Extractor":
+def _load(display: Display, stack: ExitStack, *how: Any, **settings: Any) -> Loaded:
     display.show(Tick("loading"))
-    from ..engine.extractor import Extractor
-
-    return Extractor.load(adapter, **options)
+    return stack.enter_context(loaded(*how, **settings))
 
 
 def _extract(
@@ -226,7 +230,7 @@ def _extract(
     reading: Mapping[str, Any],
     facts: Mapping[str, Any],
     overwrite: bool,
-    load: "Callable[[], Extractor]",
+    load: Callable[[], Loaded],
     display: Display,
 ) -> Delivery:
     """Everything in `paths`, or a share of it, into a new output."""
@@ -236,16 +240,16 @@ def _extract(
     # What can be refused at once is asked before files are read through and a model is loaded.
     pipeline.require_free(target, share=reading["share"], overwrite=overwrite)
     opened = open_corpus(paths, **reading)
-    extractor = load()
-    sink = pipeline.open_sink(target, opened, extractor, **facts, overwrite=overwrite)
-    return finished(_run(opened, extractor, sink, display))
+    work = load()
+    sink = pipeline.open_sink(target, opened, work.extractor, **facts, overwrite=overwrite)
+    return finished(_run(opened, work, sink, display))
 
 
 def _grow(
     growth: Growth,
     reading: Mapping[str, Any],
     facts: Mapping[str, Any],
-    load: "Callable[[], Extractor]",
+    load: Callable[[], Loaded],
     display: Display,
     *,
     dry_run: bool,
@@ -262,8 +266,8 @@ def _grow(
         return Delivery(result, f"{growth.out}: nothing new", [tables.fact_table([inputs.fact])], is_noop=True)
     if dry_run:
         return _estimate(opened, load, display, inputs)
-    extractor = load()
-    return finished(_run(opened, extractor, growth.sink(opened, extractor, **facts), display), inputs)
+    work = load()
+    return finished(_run(opened, work, growth.sink(opened, work.extractor, **facts), display), inputs)
 
 
 def _retry(
@@ -285,14 +289,12 @@ def _retry(
     )
 
 
-def _run(corpus: "Corpus", extractor: "Extractor", sink: "Sink | GrowingSink", display: Display) -> "RunSummary":
+def _run(corpus: "Corpus", work: Loaded, sink: "Sink | GrowingSink", display: Display) -> "RunSummary":
     """The run, with progress; a signal ends it, and the command, after the batch at hand."""
-    from ..engine import pipeline
-
-    corpus = _paced(corpus, extractor)
+    corpus = replace(corpus, batch_rows=work.batch_rows)
     with Interrupt(lambda: display.note(_STOPPING)) as interrupt:
-        summary = pipeline.run(
-            corpus, extractor, sink, progress=lambda at: display.show(tick(at)), stop=lambda: interrupt.requested
+        summary = work.run(
+            corpus, work.extractor, sink, progress=lambda at: display.show(tick(at)), stop=lambda: interrupt.requested
         )
     if summary.interrupted:
         display.note(f"stopped: {summary.rows:,} of {corpus.rows:,} rows are kept; {_RESUME}")
@@ -300,15 +302,9 @@ def _run(corpus: "Corpus", extractor: "Extractor", sink: "Sink | GrowingSink", d
     return summary
 
 
-def _paced(corpus: "Corpus", extractor: "Extractor") -> "Corpus":
-    return replace(corpus, batch_rows=BATCH_ROWS[extractor.model.device.type == "cpu"])
-
-
-def _estimate(
-    corpus: "Corpus", load: "Callable[[], Extractor]", display: Display, inputs: Inputs | None = None
-) -> Delivery:
+def _estimate(corpus: "Corpus", load: Callable[[], Loaded], display: Display, inputs: Inputs | None = None) -> Delivery:
     from ..engine import pipeline
 
-    extractor = load()
+    work = load()
     display.show(Tick("counting"))
-    return estimated(pipeline.dry_run(_paced(corpus, extractor), extractor), inputs)
+    return estimated(pipeline.dry_run(replace(corpus, batch_rows=work.batch_rows), work.extractor), inputs)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from .backend import Backend
+
 TUNING = "Fine tuning"
 RUNNING = "Running"
 
@@ -55,6 +57,19 @@ WorkDirOption = Annotated[
         envvar="NERX_WORK_DIR",
         help="Where an output in a store is built before it is uploaded.",
         show_default="~/.local/state/nerx",
+        rich_help_panel=RUNNING,
+    ),
+]
+BackendOption = Annotated[
+    Backend, typer.Option(help="Work in this process, or on a Ray cluster.", rich_help_panel=RUNNING)
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Processes of the Ray cluster.",
+        show_default="one a GPU, else a CPU",
         rich_help_panel=RUNNING,
     ),
 ]

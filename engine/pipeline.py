@@ -7,11 +7,11 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from .corpus import Corpus
+from .corpus import Corpus, Shard
 from .entity import settle
 from .growing import GrowingOutput
 from .growing_sink import GrowingSink
@@ -26,6 +26,7 @@ from .span import Extraction
 from .store_output import StoreOutput
 from .store_sink import StoreSink
 from .tally import Tally
+from .writer import ShardWriter
 
 OFFSET_UNIT = "unicode code points"
 
@@ -36,12 +37,16 @@ SAMPLE_CHARACTERS = 4000
 """As much of a sampled text is timed; longer ones are worked on in chunks, at a cost that grows with their length."""
 
 
-class TextExtractor(Protocol):
-    """What a run asks of a model."""
+class Digested(Protocol):
+    """What is needed of an extractor to know a run again."""
 
     @property
     def digest(self) -> str:
         """Hex digest of all that decides its output."""
+
+
+class TextExtractor(Digested, Protocol):
+    """What a run asks of a model."""
 
     @property
     def tokens(self) -> int:
@@ -49,6 +54,19 @@ class TextExtractor(Protocol):
 
     def extract(self, texts: Sequence[str | None]) -> list[Extraction]:
         """One extraction a text, in order; a text that cannot be processed is an extraction with an error."""
+
+
+class RunSink(Protocol):
+    """Where a run puts its rows; `Sink` says what each does."""
+
+    @property
+    def name(self) -> str: ...
+    def __enter__(self) -> "RunSink": ...
+    def __exit__(self, *exception: object) -> None: ...
+    def tally(self) -> Tally: ...
+    def pending(self, shards: Sequence[Shard]) -> Iterator[Shard]: ...
+    def writer(self, shard: Shard) -> ShardWriter: ...
+    def finish(self, shards: Sequence[Shard]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +104,11 @@ class RunSummary:
     interrupted: bool
     """`stop` ended the run: the output is not there yet, what is finished is kept, a rerun goes on."""
 
+    @classmethod
+    def of(cls, done: Tally, corpus: Corpus, sink: "RunSink", **more: Any) -> "RunSummary":
+        """What is finished, as counted in `done`; `more` are the fields that no count gives."""
+        return cls(**asdict(done), shards=len(corpus.shards()), out=sink.name, **more)
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
@@ -114,7 +137,7 @@ def never() -> bool:
 def open_sink(
     out: Output,
     corpus: Corpus,
-    extractor: TextExtractor,
+    extractor: Digested,
     *,
     options: Mapping[str, Any] | None = None,
     provenance: Mapping[str, str] | None = None,
@@ -194,7 +217,7 @@ def open_growing_sink(
 def run(
     corpus: Corpus,
     extractor: TextExtractor,
-    sink: Sink | GrowingSink,
+    sink: RunSink,
     *,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] = never,
@@ -220,26 +243,12 @@ def run(
                     done += writer.add(batch, extractions, tokens=read - tokens, seconds=now - clock)
                     clock, tokens = now, read
                     if progress is not None:
-                        progress(_progress(done, corpus.rows))
+                        progress(progress_of(done, corpus.rows))
             if stopped:
                 break
         else:
             sink.finish(shards)
-    return RunSummary(
-        rows=done.rows,
-        texts=done.texts,
-        entities=done.entities,
-        entities_per_label=done.entities_per_label,
-        failures=done.failures,
-        characters_in=done.characters_in,
-        characters_read=done.characters_read,
-        tokens=done.tokens,
-        seconds=done.seconds,
-        shards=len(shards),
-        resumed_rows=before.rows,
-        out=sink.name,
-        interrupted=stopped,
-    )
+    return RunSummary.of(done, corpus, sink, resumed_rows=before.rows, interrupted=stopped)
 
 
 def dry_run(corpus: Corpus, extractor: TextExtractor | None = None, *, sample_texts: int = SAMPLE_TEXTS) -> DryRun:
@@ -277,5 +286,6 @@ def _estimate(counted: DryRun, extractor: TextExtractor, sample: Sequence[str]) 
     )
 
 
-def _progress(done: Tally, total_rows: int) -> Progress:
+def progress_of(done: Tally, total_rows: int) -> Progress:
+    """`done` as an event."""
     return Progress(done.rows, total_rows, done.entities, done.failures, done.tokens, done.seconds)

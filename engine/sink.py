@@ -28,6 +28,7 @@ from .output import (
     output_tally,
     staging_folder,
 )
+from .shard_sink import ShardSink
 from .staging import RUN_KEY, Fingerprint, Piece, Staging, digest_of, sync
 from .tally import Tally
 from .writer import CHECKPOINT_SECONDS, ShardWriter, reporting
@@ -103,6 +104,15 @@ class Sink:
     def writer(self, shard: Shard) -> "ShardWriter":
         """To add the rows of `shard` that are not done, in order, within a `with` block."""
         return ShardWriter(self._staging, shard, self._text_index, self._checkpoint_seconds)
+
+    def shard_sink(self, shard: Shard) -> ShardSink:
+        """To have `shard` written by another process, into the same staging folder."""
+        return ShardSink(self.staging, shard, self._text_index, self._checkpoint_seconds)
+
+    @property
+    def staging(self) -> Staging:
+        """Where pieces wait; there while the sink is entered and not finished."""
+        return self._staging
 
     def finish(self, shards: Sequence[Shard]) -> None:
         """Publish the output and remove the staging folder. Raises NerxError unless every row of `shards` is there."""

@@ -57,6 +57,7 @@ ENGINE_ORDER = [
         "increment",
         "growing",
         "writer",
+        "shard_sink",
         "sink",
     ),
     *("store_sink", "shared_sink", "growing_sink", "pipeline", "frame", "retry", "ray_backend"),
