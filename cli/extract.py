@@ -1,6 +1,7 @@
 """`nerx extract`: options -> engine.pipeline.run(corpus, extractor, sink) -> a summary."""
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
@@ -12,28 +13,25 @@ import typer
 from .. import __version__
 from ..engine.share import Share
 from . import console, failures, options, tables
+from .backend import Backend, Loaded, loaded
 from .clashes import refuse_clashes
 from .incremental import Growth, Inputs
 from .interrupt import Interrupt
+from .place import default_output
 from .progress import Display, Tick, progress
 from .reporting import Reporting
 from .summary import Delivery, estimated, finished, tick
-from .target import default_output
 
 if TYPE_CHECKING:
     from ..engine.card import AdapterCard
     from ..engine.corpus import Corpus
     from ..engine.extractor import Extractor
-    from ..engine.growing_sink import GrowingSink
-    from ..engine.pipeline import RunSummary
-    from ..engine.sink import Sink
+    from ..engine.output import Output
+    from ..engine.pipeline import RunSink, RunSummary
 
 _READING = "Reading"
 _WRITING = "Writing"
 _REPEATING = "Again and again, and on several machines"
-
-BATCH_ROWS = {True: 256, False: 4096}
-"""Rows between two looks at progress and signals, on a CPU and on a GPU: seconds, and some full forward passes."""
 
 _RESUME = "run the same command again to go on"
 _STOPPING = f"stopping after this batch ({_RESUME}); once more stops at once"
@@ -49,16 +47,11 @@ def extract(
     corpus: Annotated[
         list[str],
         typer.Argument(
-            metavar="CORPUS", help="Parquet, JSONL, CSV or text: files, folders, globs.", show_default=False
+            metavar="CORPUS", help="Parquet, JSONL, CSV or text: files, folders, globs, URIs.", show_default=False
         ),
     ],
     adapter: options.AdapterOption = options.ADAPTER,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH", help="A .parquet file or a folder.", show_default="CORPUS.nerx.parquet beside the input"
-        ),
-    ] = None,
+    out: options.OutOption = None,
     overwrite: options.OverwriteOption = False,
     text_column: Annotated[
         str | None,
@@ -122,6 +115,9 @@ def extract(
     batch_tokens: options.BatchTokensOption = None,
     mode: options.ModeOption = options.Mode.EXACT,
     precision: options.PrecisionOption = options.Precision.AUTO,
+    backend: options.BackendOption = Backend.LOCAL,
+    workers: options.WorkersOption = None,
+    work_dir: options.WorkDirOption = None,
     device: options.DeviceOption = options.Device.AUTO,
     base: options.BaseOption = None,
     report: options.ReportOption = None,
@@ -144,6 +140,7 @@ def extract(
       [cyan]nerx extract reviews.csv --text-column body --min-score 0.5[/]
       [cyan]nerx extract 'logs/2025-*.jsonl' --out enriched.parquet[/]
       [cyan]nerx extract lake/ --incremental --out enriched[/]
+      [cyan]nerx extract s3://lake/reviews/ --out s3://lake/enriched[/]
     """
     account = context.with_resource(Reporting(report, None if dry_run else metrics, context.params))
     allowed = failures.FailureLimit.parse(max_failures)
@@ -158,11 +155,15 @@ def extract(
             "--prune": prune,
             "--noop-code": noop_code,
             "--text-unit file": text_unit is TextUnit.FILE,
+            "an --out in a store": out is not None and "://" in out,
+            "--backend ray": backend is Backend.RAY,
+            "--workers": workers,
         }
     )
     share = Share.parse(shard) if shard else None
-    target = account.out = out or default_output(corpus, folder=incremental or share is not None)
-    with progress(quiet) as display:
+    target = Path(out) if out else default_output(corpus, folder=incremental or share is not None)
+    account.out = target
+    with progress(quiet) as display, ExitStack() as stack:
         display.show(Tick("reading"))
         from ..engine.card import AdapterCard
 
@@ -172,18 +173,13 @@ def extract(
         chosen: dict[str, Any] = {"mode": mode.value, "precision": precision.value}
         facts = {"options": {"min_score": min_score, **chosen}, "provenance": origin}
         reading: dict[str, Any] = {"text_column": text_column, "id_column": id_column, "text_unit": text_unit.value}
+        settings = {"device": device.value, "base": base, "batch_tokens": batch_tokens, "min_score": min_score}
+        settings |= chosen
         load = partial(
-            _load,
-            display,
-            adapter,
-            device=device.value,
-            base=base,
-            batch_tokens=batch_tokens,
-            min_score=min_score,
-            **chosen,
+            _load, display, stack, Backend.LOCAL if dry_run else backend, workers, adapter, card.digest, **settings
         )
         if retry_failed:
-            delivery = _retry(target, card, facts, load, display)
+            delivery = _retry(target, card, facts, lambda: load().extractor, display)
         elif incremental and not (dry_run and overwrite):  # such a dry run is about all inputs
             with Growth(corpus, target, card, facts, text_column, overwrite=overwrite, prune=prune) as growth:
                 delivery = _grow(growth, reading, facts, load, display, account, dry_run=dry_run)
@@ -193,8 +189,11 @@ def extract(
             reading.update(limit=limit, share=share)
             delivery = _estimate(open_corpus(corpus, **reading), load, display)
         else:
+            from ..engine.output import open_output
+
+            place = open_output(out or target, work_dir)
             delivery = _extract(
-                corpus, target, {**reading, "limit": limit, "share": share}, facts, overwrite, load, display, account
+                corpus, place, {**reading, "limit": limit, "share": share}, facts, overwrite, load, display, account
             )
     account.counts = delivery.result
     delivery.show(json)
@@ -205,20 +204,18 @@ def extract(
     allowed.require(delivery.failures, delivery.rows)
 
 
-def _load(display: Display, adapter: Path, **settings: Any) -> "Extractor":
+def _load(display: Display, stack: ExitStack, *how: Any, **settings: Any) -> Loaded:
     display.show(Tick("loading"))
-    from ..engine.extractor import Extractor
-
-    return Extractor.load(adapter, **settings)
+    return stack.enter_context(loaded(*how, **settings))
 
 
 def _extract(
     paths: list[str],
-    target: Path,
+    target: "Output",
     reading: Mapping[str, Any],
     facts: Mapping[str, Any],
     overwrite: bool,
-    load: "Callable[[], Extractor]",
+    load: Callable[[], Loaded],
     display: Display,
     account: Reporting,
 ) -> Delivery:
@@ -229,16 +226,16 @@ def _extract(
     # What can be refused at once is asked before files are read through and a model is loaded.
     pipeline.require_free(target, share=reading["share"], overwrite=overwrite)
     opened = open_corpus(paths, **reading)
-    extractor = load()
-    sink = pipeline.open_sink(target, opened, extractor, **facts, overwrite=overwrite)
-    return finished(_run(opened, extractor, sink, display, account))
+    work = load()
+    sink = pipeline.open_sink(target, opened, work.extractor, **facts, overwrite=overwrite)
+    return finished(_run(opened, work, sink, display, account))
 
 
 def _grow(
     growth: Growth,
     reading: Mapping[str, Any],
     facts: Mapping[str, Any],
-    load: "Callable[[], Extractor]",
+    load: Callable[[], Loaded],
     display: Display,
     account: Reporting,
     *,
@@ -256,8 +253,8 @@ def _grow(
         return Delivery(result, f"{growth.out}: nothing new", [tables.fact_table([inputs.fact])], is_noop=True)
     if dry_run:
         return _estimate(opened, load, display, inputs)
-    extractor = load()
-    return finished(_run(opened, extractor, growth.sink(opened, extractor, **facts), display, account), inputs)
+    work = load()
+    return finished(_run(opened, work, growth.sink(opened, work.extractor, **facts), display, account), inputs)
 
 
 def _retry(
@@ -279,9 +276,7 @@ def _retry(
     )
 
 
-def _run(
-    corpus: "Corpus", extractor: "Extractor", sink: "Sink | GrowingSink", display: Display, account: Reporting
-) -> "RunSummary":
+def _run(corpus: "Corpus", work: Loaded, sink: "RunSink", display: Display, account: Reporting) -> "RunSummary":
     """The run, with progress; a signal ends it, and the command, after the batch at hand."""
     from ..engine import pipeline
 
@@ -289,10 +284,10 @@ def _run(
     account.kept = lambda: pipeline.RunSummary.of(
         sink.tally(), corpus, sink, resumed_rows=0, interrupted=True
     ).to_dict()
-    corpus = _paced(corpus, extractor)
+    corpus = replace(corpus, batch_rows=work.batch_rows)
     with Interrupt(lambda: display.note(_STOPPING, "stopping")) as interrupt:
-        summary = pipeline.run(
-            corpus, extractor, sink, progress=lambda at: display.show(tick(at)), stop=lambda: interrupt.requested
+        summary = work.run(
+            corpus, work.extractor, sink, progress=lambda at: display.show(tick(at)), stop=lambda: interrupt.requested
         )
     account.counts = summary.to_dict()
     if summary.interrupted:
@@ -301,15 +296,9 @@ def _run(
     return summary
 
 
-def _paced(corpus: "Corpus", extractor: "Extractor") -> "Corpus":
-    return replace(corpus, batch_rows=BATCH_ROWS[extractor.model.device.type == "cpu"])
-
-
-def _estimate(
-    corpus: "Corpus", load: "Callable[[], Extractor]", display: Display, inputs: Inputs | None = None
-) -> Delivery:
+def _estimate(corpus: "Corpus", load: Callable[[], Loaded], display: Display, inputs: Inputs | None = None) -> Delivery:
     from ..engine import pipeline
 
-    extractor = load()
+    work = load()
     display.show(Tick("counting"))
-    return estimated(pipeline.dry_run(_paced(corpus, extractor), extractor), inputs)
+    return estimated(pipeline.dry_run(replace(corpus, batch_rows=work.batch_rows), work.extractor), inputs)

@@ -109,9 +109,9 @@ class Growth:
         from ..engine.corpus import open_corpus
         from ..engine.part import part_columns
 
-        paths = [work.file.path for work in self._increment.work]
+        files = [work.file for work in self._increment.work]
         known = part_columns(self._output.folder, self._output.parts[0]) if self._output.parts else None
-        return open_corpus(paths, **{**reading, "text_column": self._output.text_column}, known=known)
+        return open_corpus(files, **{**reading, "text_column": self._output.text_column}, known=known)
 
     def finish(self) -> None:
         """End a run that found nothing to extract from: note what was renamed, drop what is to be dropped."""

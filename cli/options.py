@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from . import console
+from .backend import Backend
 from .console import LogFormat
 
 TUNING = "Fine tuning"
@@ -93,5 +94,36 @@ MetricsOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE.prom", help="Also write key numbers for Prometheus (OpenMetrics).", rich_help_panel=RUNNING
+    ),
+]
+OutOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="A .parquet file or a folder, here or in a store.",
+        show_default="CORPUS.nerx.parquet beside the input",
+    ),
+]
+WorkDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        envvar="NERX_WORK_DIR",
+        help="Where an output in a store is built before it is uploaded.",
+        show_default="~/.local/state/nerx",
+        rich_help_panel=RUNNING,
+    ),
+]
+BackendOption = Annotated[
+    Backend, typer.Option(help="Work in this process, or on a Ray cluster.", rich_help_panel=RUNNING)
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Processes of the Ray cluster.",
+        show_default="one a GPU, else a CPU",
+        rich_help_panel=RUNNING,
     ),
 ]

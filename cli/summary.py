@@ -38,7 +38,8 @@ def finished(summary: "RunSummary", inputs: Inputs | None = None) -> Delivery:
     """Of a run."""
     result = {**summary.to_dict(), **({"inputs": inputs.to_dict()} if inputs else {})}
     shown = _summary_tables(summary, inputs)
-    return Delivery(result, summary.out, shown, summary.rows, summary.failures, f"look at it: nerx view {summary.out}")
+    hint = "" if "://" in summary.out else f"look at it: nerx view {summary.out}"
+    return Delivery(result, summary.out, shown, summary.rows, summary.failures, hint)
 
 
 def estimated(estimate: "DryRun", inputs: Inputs | None = None) -> Delivery:

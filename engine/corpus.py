@@ -26,6 +26,7 @@ from .parquet import ParquetSource
 from .plaintext import TextFiles, TextLines
 from .share import Share
 from .source import SHARD_ROWS, Cut, Source, require_same_columns
+from .store import is_uri, reason
 
 TextUnit = Literal["line", "file"]
 
@@ -110,8 +111,9 @@ class Corpus:
                 if undone.num_rows:
                     yield undone
         except (pa.ArrowException, OSError) as error:
-            where = f"{shard.path}: damaged at or after row {shard.cut.first_row + seen:,}"
-            raise CorpusError(f"{where} ({error})") from error
+            found = "cannot be read" if is_uri(shard.path) else "damaged"
+            where = f"{shard.path}: {found} at or after row {shard.cut.first_row + seen:,}"
+            raise CorpusError(f"{where} ({reason(error)})") from error
         if seen != shard.rows:
             raise CorpusError(f"{shard.path}: changed during the run ({shard.rows:,} rows expected, {seen:,} read)")
 
@@ -129,7 +131,7 @@ class Corpus:
 
 
 def open_corpus(
-    paths: Sequence[str | Path],
+    paths: Sequence[str | Path | InputFile],
     *,
     text_column: str | None = None,
     id_column: str | None = None,
@@ -140,7 +142,7 @@ def open_corpus(
     share: Share | None = None,
     known: Columns | None = None,
 ) -> Corpus:
-    """Open files, folders (recursive) and globs as one corpus, in the order given and sorted within each.
+    """Open files, folders (recursive), globs and store URIs as one corpus, in the order given and sorted within each.
 
     `text_column` may be absent when there is a column `text` or a single string column. `limit` takes the first rows
     only. `text_unit` says what a text is in `.txt` files. `share` takes its part of the shards. `known` are columns
@@ -251,7 +253,7 @@ def _line_format(file: InputFile, texts: frozenset[str]) -> LineFormat:
             return Delimited.open(file, texts)
         return JsonLines.open(file) if file.format == "jsonl" else TextLines.open(file)
     except READ_ERRORS as error:
-        raise CorpusError(f"{file.path}: cannot be read ({error})") from error
+        raise CorpusError(f"{file.path}: cannot be read ({reason(error)})") from error
 
 
 def _agree(sources: Sequence[Source], known: Columns | None) -> pa.Schema:

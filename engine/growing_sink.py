@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import TracebackType
 
 from .corpus import Corpus, Shard
 from .errors import CorpusError, NerxError
@@ -80,9 +79,14 @@ class GrowingSink:
                     task.prepare(self._facts)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if kind is None:
+    def __exit__(self, *exception: object) -> None:
+        if exception[0] is None:
             self._publish()
+
+    @property
+    def name(self) -> str:
+        """How messages and summaries call the output."""
+        return str(self.out)
 
     def tally(self) -> Tally:
         """The counts of what is finished of this run's inputs, by this process and those before it."""

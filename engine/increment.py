@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from .errors import CorpusError
 from .listing import READ_BYTES, InputFile
 from .manifest import InputState, PartRecord
+from .store import reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +120,10 @@ def digested(file: InputFile) -> InputState:
     checked = time.time_ns()
     digest = hashlib.blake2b(digest_size=16)
     try:
-        with file.filesystem.open_input_stream(file.path, compression=None) as stream:
+        with file.filesystem.open_input_stream(file.location, compression=None) as stream:
             while block := stream.read(READ_BYTES):
                 digest.update(block)
     except OSError as error:
-        raise CorpusError(f"{file.path}: cannot be read ({error.strerror or error})") from error
+        raise CorpusError(f"{file.path}: cannot be read ({reason(error)})") from error
     file.require_unchanged()
     return InputState(absolute(file.path), file.size, file.mtime_ns, checked, digest.hexdigest())

@@ -18,6 +18,7 @@ from .errors import CorpusError
 from .listing import READ_ERRORS, InputFile
 from .record import Block, Borders, UnclosedRecordError, read_blocks
 from .source import Cut, group
+from .store import reason
 
 
 class LineFormat(Protocol):
@@ -117,7 +118,7 @@ def _blocks(
     except UnclosedRecordError as error:
         raise CorpusError(f"{file.path}:{error.line}: {error}") from error
     except READ_ERRORS as error:
-        raise CorpusError(f"{file.path}: cannot be read ({error})") from error
+        raise CorpusError(f"{file.path}: cannot be read ({reason(error)})") from error
 
 
 def _learn(file: InputFile, form: LineFormat, block: Block, known: pa.Schema | None) -> pa.Schema:

@@ -13,7 +13,7 @@ class OutputLock:
     Raises OutputLockedError at once on entry while another process, or another lock of this one, holds it.
     """
 
-    def __init__(self, path: Path, out: Path) -> None:
+    def __init__(self, path: Path, out: Path | str) -> None:
         self._path = path
         self._out = out
         self._lock = FileLock(path, timeout=0)
@@ -38,7 +38,7 @@ class OutputLock:
         self._lock.release()
 
 
-def require_unlocked(path: Path, out: Path) -> None:
+def require_unlocked(path: Path, out: Path | str) -> None:
     """Raises OutputLockedError while another process holds the lock: to ask before long preparations.
 
     A lock file that a dead process has left stays, since it tells that a run was cut short.

@@ -11,7 +11,11 @@ import pyarrow.parquet as pq
 from .entity import ENTITIES, ERROR
 from .errors import OutputError
 from .staging import TALLY_KEY
+from .store import StorePath, is_uri
+from .store_output import StoreOutput
 from .tally import Tally
+
+Output = Path | StoreOutput
 
 _FOREIGN_SUFFIXES = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".txt", ".gz", ".pq", ".arrow", ".feather", ".avro"}
 
@@ -37,14 +41,29 @@ def is_under_way(out: Path) -> bool:
     return staging_folder(out).exists() or lock_file(out).exists()
 
 
-def check_output(out: Path, *, overwrite: bool, inputs: Iterable[str] = ()) -> None:
+def open_output(name: str | Path, work: Path | None = None) -> Output:
+    """The output that a user calls `name`: a local path, or one in a store, built in `work` before it is uploaded.
+
+    `work` is by default the folder in which programs keep what has to outlive them (XDG_STATE_HOME).
+    Raises InputError for a URI that nerx cannot read.
+    """
+    if not is_uri(name):
+        return Path(name)
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
+    return StoreOutput(StorePath.parse(str(name)), work or state / "nerx")
+
+
+def check_output(out: Output, *, overwrite: bool, inputs: Iterable[str] = ()) -> None:
     """Raises OutputError when `out` cannot be the output: for a command to ask before it loads a model.
 
     An output that exists is let pass while a run to it is under way or was cut short; whether it is that run's own is
     for :class:`~.sink.Sink` to see.
     """
-    if out.suffix.lower() in _FOREIGN_SUFFIXES:
+    if Path(str(out)).suffix.lower() in _FOREIGN_SUFFIXES:
         raise OutputError(f"{out}: nerx writes Parquet; name a .parquet file, or a folder without a suffix")
+    if isinstance(out, StoreOutput):
+        out.check(may_exist=overwrite or is_under_way(out.home), inputs=inputs)
+        return
     real = os.path.realpath(out)
     for path in inputs:
         if os.path.realpath(path) == real or os.path.realpath(path).startswith(real + os.sep):
@@ -55,13 +74,15 @@ def check_output(out: Path, *, overwrite: bool, inputs: Iterable[str] = ()) -> N
         kind = "folder" if out.is_dir() else "file"
         raise OutputError(f"{out}: is a {kind}; a .parquet name makes a file, any other a folder of parts")
     if out.is_dir():
-        others = [entry.name for entry in out.iterdir() if not re.fullmatch(r"part-\d+\.parquet", entry.name)]
-        if others:
-            raise OutputError(f"{out}: holds {min(others)!r}, which nerx did not write; choose another output folder")
-        if not any(out.iterdir()):
-            return
-    if not overwrite and not is_under_way(out):
+        _require_own_parts(out)
+    if has_content(out) and not overwrite and not is_under_way(out):
         raise OutputError(f"{out}: exists already; use --overwrite to replace it")
+
+
+def _require_own_parts(out: Path) -> None:
+    others = [entry.name for entry in out.iterdir() if not re.fullmatch(r"part-\d+\.parquet", entry.name)]
+    if others:
+        raise OutputError(f"{out}: holds {min(others)!r}, which nerx did not write; choose another output folder")
 
 
 def output_tally(out: Path) -> Tally:

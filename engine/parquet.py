@@ -12,9 +12,13 @@ import pyarrow.parquet as pq
 from .errors import CorpusError
 from .listing import InputFile
 from .source import BATCH_BYTES, Cut, group, require_same_columns, split
+from .store import reason
 
 PAGE_BUFFER_BYTES = 1 << 20
 """Without a buffer size pyarrow reads a whole column chunk at once; with pre_buffer a whole row group."""
+
+
+_DAMAGED = "not a Parquet file, or a truncated one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ class ParquetSource:
             with _open(file) as parquet:
                 metadata, schema = parquet.metadata, parquet.schema_arrow
         except (pa.ArrowException, OSError) as error:
-            raise CorpusError(f"{file.path}: not a Parquet file, or a truncated one ({error})") from error
+            at_fault = "cannot be read" if file.place and isinstance(error, OSError) else _DAMAGED
+            raise CorpusError(f"{file.path}: {at_fault} ({reason(error)})") from error
         found = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
         groups = tuple((part.num_rows, part.total_byte_size) for part in found)
         cuts = tuple(_cut(groups, shard_rows, limit))
@@ -79,7 +84,7 @@ class ParquetSource:
 @contextmanager
 def _open(file: InputFile) -> Iterator[pq.ParquetFile]:
     with pq.ParquetFile(
-        file.path, filesystem=file.filesystem, buffer_size=PAGE_BUFFER_BYTES, pre_buffer=False
+        file.location, filesystem=file.filesystem, buffer_size=PAGE_BUFFER_BYTES, pre_buffer=False
     ) as parquet:
         yield parquet
 
@@ -101,7 +106,7 @@ def _digest(file: InputFile, footer_size: int) -> str:
     The time is there because a footer without statistics does not change with every value.
     """
     digest = hashlib.blake2b(f"{file.size} {file.mtime_ns}".encode(), digest_size=16)
-    with file.filesystem.open_input_file(file.path) as stream:
+    with file.filesystem.open_input_file(file.location) as stream:
         stream.seek(max(0, file.size - footer_size - 8))
         digest.update(stream.read())
     return digest.hexdigest()

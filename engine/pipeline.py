@@ -7,26 +7,28 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
-from .corpus import Corpus
+from .corpus import Corpus, Shard
 from .entity import settle
 from .growing import GrowingOutput
 from .growing_sink import GrowingSink
 from .increment import Increment
 from .lock import require_unlocked
 from .manifest import Facts
-from .output import check_output, lock_file
+from .output import Output, check_output, lock_file
 from .recall import Recall
 from .share import Share
 from .shared_sink import SharedSink, share_place
 from .sink import Sink
 from .span import Extraction
 from .stopwatch import Stopwatch
+from .store_output import StoreOutput
+from .store_sink import StoreSink
 from .tally import Tally
+from .writer import ShardWriter
 
 OFFSET_UNIT = "unicode code points"
 
@@ -37,12 +39,16 @@ SAMPLE_CHARACTERS = 4000
 """As much of a sampled text is timed; longer ones are worked on in chunks, at a cost that grows with their length."""
 
 
-class TextExtractor(Protocol):
-    """What a run asks of a model."""
+class Digested(Protocol):
+    """What is needed of an extractor to know a run again."""
 
     @property
     def digest(self) -> str:
         """Hex digest of all that decides its output."""
+
+
+class TextExtractor(Digested, Protocol):
+    """What a run asks of a model."""
 
     @property
     def tokens(self) -> int:
@@ -50,6 +56,19 @@ class TextExtractor(Protocol):
 
     def extract(self, texts: Sequence[str | None]) -> list[Extraction]:
         """One extraction a text, in order; a text that cannot be processed is an extraction with an error."""
+
+
+class RunSink(Protocol):
+    """Where a run puts its rows; `Sink` says what each does."""
+
+    @property
+    def name(self) -> str: ...
+    def __enter__(self) -> "RunSink": ...
+    def __exit__(self, *exception: object) -> None: ...
+    def tally(self) -> Tally: ...
+    def pending(self, shards: Sequence[Shard]) -> Iterator[Shard]: ...
+    def writer(self, shard: Shard) -> ShardWriter: ...
+    def finish(self, shards: Sequence[Shard]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +115,9 @@ class RunSummary:
     """Seconds per stage, of this run alone: read, model, write, assemble."""
 
     @classmethod
-    def of(cls, done: Tally, corpus: Corpus, sink: Sink | GrowingSink, **more: Any) -> "RunSummary":
+    def of(cls, done: Tally, corpus: Corpus, sink: "RunSink", **more: Any) -> "RunSummary":
         """What is finished, as counted in `done`; `more` are the fields that no count gives."""
-        return cls(**asdict(done), shards=len(corpus.shards()), out=str(sink.out), **more)
+        return cls(**asdict(done), shards=len(corpus.shards()), out=sink.name, **more)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -126,9 +145,9 @@ def never() -> bool:
 
 
 def open_sink(
-    out: Path,
+    out: Output,
     corpus: Corpus,
-    extractor: TextExtractor,
+    extractor: Digested,
     *,
     options: Mapping[str, Any] | None = None,
     provenance: Mapping[str, str] | None = None,
@@ -152,26 +171,20 @@ def open_sink(
         **(provenance or {}),
     }
     metadata = output_metadata(corpus, extractor, options, provenance)
+    settings: dict[str, Any] = {"fingerprint": fingerprint, "metadata": metadata, "overwrite": overwrite}
+    if isinstance(out, StoreOutput):
+        return StoreSink(out, corpus.schema, corpus.text_column, **settings)
     if corpus.share is None:
-        return Sink(
-            out, corpus.schema, corpus.text_column, fingerprint=fingerprint, metadata=metadata, overwrite=overwrite
-        )
-    return SharedSink(
-        out,
-        corpus.schema,
-        corpus.text_column,
-        share=corpus.share,
-        numbers=[shard.index for shard in corpus.shards()],
-        fingerprint=fingerprint,
-        metadata=metadata,
-        overwrite=overwrite,
-    )
+        return Sink(out, corpus.schema, corpus.text_column, **settings)
+    numbers = [shard.index for shard in corpus.shards()]
+    return SharedSink(out, corpus.schema, corpus.text_column, share=corpus.share, numbers=numbers, **settings)
 
 
-def require_free(out: Path, *, share: Share | None = None, overwrite: bool = False) -> None:
+def require_free(out: Output, *, share: Share | None = None, overwrite: bool = False) -> None:
     """To ask before a model is loaded: raises OutputError, OutputLockedError when a run to `out` could not begin."""
     check_output(out, overwrite=overwrite or share is not None)
-    require_unlocked(lock_file(share_place(out, share) if share else out), out)
+    home = out.home if isinstance(out, StoreOutput) else out
+    require_unlocked(lock_file(share_place(home, share) if share else home), str(out))
 
 
 def options_text(options: Mapping[str, Any] | None) -> str:
@@ -181,7 +194,7 @@ def options_text(options: Mapping[str, Any] | None) -> str:
 
 def output_metadata(
     corpus: Corpus,
-    extractor: TextExtractor,
+    extractor: Digested,
     options: Mapping[str, Any] | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
@@ -215,7 +228,7 @@ def open_growing_sink(
 def run(
     corpus: Corpus,
     extractor: TextExtractor,
-    sink: Sink | GrowingSink,
+    sink: RunSink,
     *,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] = never,
@@ -247,7 +260,7 @@ def run(
                         done += writer.add(batch, extractions, tokens=read - tokens, seconds=now - clock)
                     clock, tokens = now, read
                     if progress is not None:
-                        progress(_progress(done, corpus.rows))
+                        progress(progress_of(done, corpus.rows))
                 with watch("write"):
                     writer.checkpoint()
             if stopped:
@@ -296,5 +309,6 @@ def _estimate(counted: DryRun, extractor: TextExtractor, sample: Sequence[str]) 
     )
 
 
-def _progress(done: Tally, total_rows: int) -> Progress:
+def progress_of(done: Tally, total_rows: int) -> Progress:
+    """`done` as an event."""
     return Progress(done.rows, total_rows, done.entities, done.failures, done.tokens, done.seconds)

@@ -10,6 +10,7 @@ from .errors import CorpusError
 from .listing import READ_ERRORS, InputFile
 from .record import BYTE_ORDER_MARK, Block, Borders
 from .source import BATCH_BYTES, Cut, group, require_same_columns
+from .store import reason
 
 LINES = pa.schema([("text", pa.string())])
 FILES = pa.schema([("path", pa.string()), ("text", pa.string())])
@@ -106,4 +107,4 @@ def _read(file: InputFile) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         raise CorpusError(f"{file.path}:{line}: not UTF-8 ({error.reason}); convert the file to UTF-8 first") from error
     except READ_ERRORS as error:
-        raise CorpusError(f"{file.path}: cannot be read ({error})") from error
+        raise CorpusError(f"{file.path}: cannot be read ({reason(error)})") from error

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from .errors import NerxError
 from .span import Extraction
 
 Extract = Callable[[Sequence[str | None]], list[Extraction]]
@@ -35,14 +36,25 @@ class Recall:
             if text and key not in self._known:
                 fresh.setdefault(key, text)
         asked = list(fresh.values())
-        read = dict(zip(fresh, self._extract(asked), strict=True)) if asked else {}
+        read = dict(zip(fresh, self._ask(asked), strict=True))
         self.learn(asked, list(read.values()))
-        blank = iter(self._extract([text for text in texts if not text]))
-        first = dict(read)
+        blank = iter(self._ask([text for text in texts if not text]))
         outcomes = []
         for key, text in zip(keys, texts, strict=True):
-            outcomes.append((first.pop(key, None) or self._known.get(key) or read[key]) if text else next(blank))
+            if not text:
+                outcomes.append(next(blank))
+            elif key in fresh:
+                outcomes.append(read[key])
+                del fresh[key]
+            else:
+                outcomes.append(self._known.get(key) or read[key])
         return outcomes
+
+    def _ask(self, texts: Sequence[str | None]) -> list[Extraction]:
+        found = self._extract(texts) if texts else []
+        if len(found) != len(texts):
+            raise NerxError(f"{len(texts)} texts gave {len(found)} extractions")
+        return found
 
 
 def _key(text: str) -> bytes:

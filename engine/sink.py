@@ -28,11 +28,10 @@ from .output import (
     output_tally,
     staging_folder,
 )
-from .staging import Fingerprint, Piece, Staging, digest_of, sync
+from .shard_sink import ShardSink
+from .staging import RUN_KEY, Fingerprint, Piece, Staging, digest_of, sync
 from .tally import Tally
 from .writer import CHECKPOINT_SECONDS, ShardWriter, reporting
-
-RUN_KEY = "nerx.run"
 
 
 class Sink:
@@ -60,9 +59,9 @@ class Sink:
         self._check()
         place = self._place
         self._checkpoint_seconds = checkpoint_seconds
-        metadata = {**(metadata or {}), RUN_KEY: digest_of(fingerprint)}
+        metadata = {**(metadata or {}), RUN_KEY.decode(): digest_of(fingerprint)}
         self._staging = Staging(staging_folder(place), output_schema(schema, metadata))
-        self._lock = OutputLock(lock_file(place), out)
+        self._lock = OutputLock(lock_file(place), self.name)
         self._was_under_way = is_under_way(place)
         self._is_published = False
 
@@ -79,6 +78,11 @@ class Sink:
 
     def __exit__(self, *exception: object) -> None:
         self._lock.release()
+
+    @property
+    def name(self) -> str:
+        """How messages and summaries call the output."""
+        return str(self.out)
 
     def tally(self) -> Tally:
         """The counts of all that is finished, by this process and those before it."""
@@ -101,6 +105,15 @@ class Sink:
         """To add the rows of `shard` that are not done, in order, within a `with` block."""
         return ShardWriter(self._staging, shard, self._text_index, self._checkpoint_seconds)
 
+    def shard_sink(self, shard: Shard) -> ShardSink:
+        """To have `shard` written by another process, into the same staging folder."""
+        return ShardSink(self.staging, shard, self._text_index, self._checkpoint_seconds)
+
+    @property
+    def staging(self) -> Staging:
+        """Where pieces wait; there while the sink is entered and not finished."""
+        return self._staging
+
     def finish(self, shards: Sequence[Shard]) -> None:
         """Publish the output and remove the staging folder. Raises NerxError unless every row of `shards` is there."""
         with self._reporting():
@@ -111,7 +124,7 @@ class Sink:
                 for shard in shards:
                     done = sum(piece.rows for piece in pieces.get(shard.index, []))
                     if done != shard.rows:
-                        raise NerxError(f"{self.out}: shard {shard.index} has {done:,} of its {shard.rows:,} rows")
+                        raise NerxError(f"{self.name}: shard {shard.index} has {done:,} of its {shard.rows:,} rows")
                 parts = {shard.index: pieces[shard.index] for shard in shards}
                 self._publish_file(parts) if is_single(self.out) else self._publish_folder(parts)
             shutil.rmtree(self._old, ignore_errors=True)
@@ -143,6 +156,8 @@ class Sink:
             self._staging.merge(path, pieces)
         sync(folder)
         return folder
+
+    # What follows knows where the output is; `StoreSink` has another answer to each.
 
     def _publish_file(self, parts: Mapping[int, Sequence[Piece]]) -> None:
         self._build_file(parts).replace(self.out)
@@ -185,11 +200,11 @@ class Sink:
             metadata = pq.read_metadata(part).metadata or {}
         except (pa.ArrowException, OSError):
             return False
-        return bool(metadata.get(RUN_KEY.encode()) == digest_of(self._fingerprint).encode())
+        return bool(metadata.get(RUN_KEY) == digest_of(self._fingerprint).encode())
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
-        with reporting(self.out, self._staging.folder):
+        with reporting(self.name, self._staging.folder):
             yield
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,6 +25,9 @@ from .tally import Tally
 
 TEMPORARY = ".tmp"
 TALLY_KEY = b"nerx.tally"
+RUN_KEY = b"nerx.run"
+"""In the metadata of every file: which run wrote it, as :func:`digest_of` its fingerprint."""
+
 Fingerprint = Mapping[str, Any]
 
 
@@ -49,6 +53,11 @@ class Staging:
     folder: Path
     schema: pa.Schema
 
+    @property
+    def owner(self) -> Path:
+        """A file that every run which takes the folder over fills anew: by it worker processes know whose they are."""
+        return self.folder / "owner"
+
     def prepare(self, fingerprint: Fingerprint, *, overwrite: bool) -> None:
         """Make the folder, or take it over from a run of the same fingerprint.
 
@@ -65,6 +74,7 @@ class Staging:
             if changes:
                 self.remove()
         self.folder.mkdir(exist_ok=True)
+        self.owner.write_text(uuid4().hex)
         for leftover in self.folder.glob("*" + TEMPORARY):
             leftover.unlink()
         if not record.exists():
@@ -77,10 +87,19 @@ class Staging:
         path = self.folder / f"part-{shard:05d}.{first_row:09d}.parquet"
         write_parquet(path, self.schema, [table], tally)
 
-    def pieces(self) -> dict[int, list[Piece]]:
-        """What is finished, in order, by shard. Raises OutputError for a damaged or misplaced piece."""
+    def names(self) -> list[str]:
+        """The names of all pieces."""
+        return [path.name for path in self.folder.glob("part-*.parquet")]
+
+    def tally(self, name: str) -> Tally:
+        """The counts of the piece of that name."""
+        return _read_piece(self.folder / name).tally
+
+    def pieces(self, shard: int | None = None) -> dict[int, list[Piece]]:
+        """What is finished, of one shard or of all, in order. Raises OutputError for a damaged or misplaced piece."""
         found: dict[int, list[Piece]] = {}
-        for path in sorted(self.folder.glob("part-*.parquet"), key=_place):
+        pattern = "part-*.parquet" if shard is None else f"part-{shard:05d}.*.parquet"
+        for path in sorted(self.folder.glob(pattern), key=_place):
             try:
                 piece = _read_piece(path)
             except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:

@@ -1,6 +1,5 @@
 """The rows of one shard on their way into the staging folder."""
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from .errors import NerxError, OutputError
 from .source import SHARD_BYTES
 from .span import Extraction
 from .staging import Staging, row_groups
+from .store import reason
 from .tally import Tally
 
 CHECKPOINT_SECONDS = 60.0
@@ -84,12 +84,10 @@ class ShardWriter:
 
 
 @contextmanager
-def reporting(out: Path, staging: Path) -> Iterator[None]:
+def reporting(out: Path | str, staging: Path) -> Iterator[None]:
     """Turns an OSError into an OutputError that says what is kept in the folder `staging`."""
     try:
         yield
     except OSError as error:
         kept = f"; what is finished is kept in {staging}, run again to go on" if staging.exists() else ""
-        # pyarrow's own text goes round about what the system says.
-        reason = os.strerror(error.errno) if error.errno else error
-        raise OutputError(f"{out}: cannot be written ({reason}){kept}") from error
+        raise OutputError(f"{out}: cannot be written ({reason(error)}){kept}") from error

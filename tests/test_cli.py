@@ -22,7 +22,7 @@ from typer.main import get_command
 
 from nerx.adapters.fit import FitConfig
 from nerx.cli.app import app
-from nerx.cli.target import default_output
+from nerx.cli.place import default_output
 from nerx.engine.errors import InputError
 
 TEXTS = ["Ada went to Rome.", None, "", "   ", "The engine stood still. 😀"]

@@ -317,7 +317,6 @@ WRONG = {
     "no match": (lambda d: f"{d}/*.parquet", "*.parquet: the pattern matches nothing"),
     "no known match": (lambda d: f"{broken(d, 'a.dat', b'').parent}/*.dat", "the pattern matches no file with a known"),
     "unknown suffix": (lambda d: broken(d, "a.dat", b"x"), "a.dat: unknown kind of file; nerx reads .parquet"),
-    "object store": (lambda _: "s3://bucket/a.parquet", "object stores are not supported yet"),
     "truncated Parquet": (lambda d: broken(d, "a.parquet", parquet_bytes(d)[:-100]), "a.parquet: not a Parquet file"),
     "foreign Parquet": (lambda d: broken(d, "a.parquet", b"id,text\n1,a\n"), "not a Parquet file, or a truncated one"),
     "empty Parquet": (lambda d: broken(d, "a.parquet", b""), "not a Parquet file, or a truncated one"),

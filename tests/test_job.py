@@ -169,7 +169,7 @@ MISTAKES = {
     "a flag as a number": (CORPUS + "limit = true\n", ":2: limit = true is not a whole number"),
     "a number as a text": (CORPUS + 'min_score = "0.5"\n', ':2: min_score = "0.5" is not a number'),
     "a path as a number": ("\n\ncorpus = 3\n", ":3: corpus = 3 is not a string or a list of strings"),
-    "a date": (CORPUS + "out = 2026-01-02\n", ':2: out = "2026-01-02" is not a path in quotes'),
+    "a date": (CORPUS + "out = 2026-01-02\n", ':2: out = "2026-01-02" is not a string in quotes'),
     "out of range": (CORPUS + "limit = 0\n", ":2: limit: Input should be greater than or equal to 1"),
     "no such choice": (CORPUS + 'device = "tpu"\n', ":2: device: 'tpu' is not one of"),
     "no corpus": ("limit = 3\n", ": no corpus"),

@@ -14,7 +14,7 @@ LAYERS = ("engine", "adapters", "cli")
 MAX_LINES = 320
 
 # Inside engine a file imports only files on its left. Guide stands before prompt, whose decisions are its steps;
-# listing to parquet are the input formats that corpus opens.
+# store to parquet are the input's places and formats that corpus opens.
 ENGINE_ORDER = [
     *(
         "errors",
@@ -33,26 +33,19 @@ ENGINE_ORDER = [
         "model",
     ),
     *("batching", "proposal", "decoder", "extractor", "pace", "recall"),
+    *("store", "prefix"),
     *("share", "listing", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"),
-    *("corpus", "tally", "staging", "output", "lock", "manifest", "part", "increment", "growing", "writer", "sink"),
-    *("shared_sink", "growing_sink", "pipeline", "frame", "retry", "ray_backend"),
-    *("failure", "report", "openmetrics", "published", "comparison", "verification"),
+    *("corpus", "tally", "staging", "store_output", "output", "lock", "manifest", "part", "increment", "growing"),
+    *("writer", "shard_sink", "sink", "store_sink", "shared_sink", "growing_sink", "pipeline", "frame", "retry"),
+    *("ray_backend", "failure", "report", "openmetrics", "published", "comparison", "verification"),
 ]
 
 TERMINAL = {"typer", "rich", "jinja2"}
-FILES = {"listing", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"}
+READERS = {"record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"}
+FILES = {"store", "prefix", "listing", *READERS}
 SINKS = {
-    "corpus",
-    "staging",
-    "output",
-    "part",
-    "writer",
-    "sink",
-    "shared_sink",
-    "retry",
-    "frame",
-    "failure",
-    "published",
+    *("corpus", "staging", "store_output", "output", "part", "writer", "sink", "shared_sink", "retry", "frame"),
+    *("failure", "published"),
 }
 MAY_IMPORT = {
     "torch": {"engine/model", "engine/drafter", "engine/decoder"}

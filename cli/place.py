@@ -1,4 +1,4 @@
-"""Where an output goes when nobody says so."""
+"""Where the output of `nerx extract` goes when nothing is said."""
 
 from pathlib import Path
 
@@ -10,6 +10,8 @@ def default_output(corpus: list[str], *, folder: bool = False) -> Path:
 
     Raises InputError where "beside" has no one meaning.
     """
+    if "://" in corpus[0]:
+        raise InputError("an input in a store: say with --out where the result goes")
     if len(corpus) > 1 or (set("*?[") & set(corpus[0]) and not Path(corpus[0]).exists()):
         raise InputError("several inputs: say with --out where the result goes")
     source = Path(corpus[0])

@@ -1,0 +1,66 @@
+"""Prefixes and globs of an object store -> the objects they mean, by the rules of folders and local globs."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from pyarrow import fs
+
+from .store import StorePath
+
+_MAGIC = re.compile(r"[*?[]")
+_NAME = r"[^/.][^/]*"
+"""A part of a path that `**` goes through: not a hidden one."""
+
+
+def has_magic(path: str) -> bool:
+    """Whether `path` is a glob."""
+    return _MAGIC.search(path) is not None
+
+
+def walk(place: StorePath) -> Iterator[fs.FileInfo]:
+    """All objects below a prefix, sorted, but for names and folders that begin with `.` or `_`."""
+    return _visible(place.path, place.below())
+
+
+def match(place: StorePath) -> Iterator[fs.FileInfo]:
+    """The objects that a glob matches, and those below the prefixes that it matches: match by match, each once.
+
+    `*` and `?` stay within a part of the path and match no leading dot, `**` as a whole part spans parts, `[abc]` and
+    `[!abc]` are one character.
+    """
+    fixed = _MAGIC.split(place.path, maxsplit=1)[0].rpartition("/")[0]
+    objects = {str(info.path): info for info in place.at(fixed).below()}
+    prefixes = {path[: end.start()] for path in objects for end in re.finditer("/", path)}
+    pattern = re.compile(_translate(place.path), re.DOTALL)
+    found: dict[str, fs.FileInfo] = {}
+    for path in sorted(filter(pattern.fullmatch, objects.keys() | prefixes), key=lambda path: path.split("/")):
+        below = [objects[path]] if path in objects else _visible(path, objects.values())
+        found |= {str(info.path): info for info in below if str(info.path) not in found}
+    return iter(found.values())
+
+
+def _visible(prefix: str, objects: Iterable[fs.FileInfo]) -> Iterator[fs.FileInfo]:
+    """Those of `objects` that are below `prefix` and not hidden."""
+    for info in objects:
+        path = str(info.path)
+        if path.startswith(prefix + "/") and not re.search(r"/[._]", path[len(prefix) :]):
+            yield info
+
+
+def _translate(glob: str) -> str:
+    """`glob` as a regular expression."""
+    parts = glob.split("/")
+    whole = "".join(f"(?:{_NAME}/)*" if part == "**" else _part(part) + "/" for part in parts[:-1])
+    return f"{whole[:-1]}(?:/{_NAME})*" if parts[-1] == "**" else whole + _part(parts[-1])
+
+
+def _part(glob: str) -> str:
+    tokens = re.findall(r"\[!?\]?[^\]]*\]|.", glob, re.DOTALL)
+    return (r"(?!\.)" if has_magic(glob[:1]) else "") + "".join(map(_token, tokens))
+
+
+def _token(token: str) -> str:
+    if len(token) == 1:
+        return {"*": "[^/]*", "?": "[^/]"}.get(token) or re.escape(token)
+    inside = token[1:-1].replace("\\", r"\\")
+    return f"[^/{inside[1:]}]" if inside.startswith("!") else f"[{inside}]"
