@@ -184,7 +184,7 @@ def options_text(options: Mapping[str, Any] | None) -> str:
 
 def output_metadata(
     corpus: Corpus,
-    extractor: TextExtractor,
+    extractor: Digested,
     options: Mapping[str, Any] | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
