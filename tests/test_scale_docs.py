@@ -14,16 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from typer.main import get_command
-
-from nerx.cli.app import app
 
 PAGE = (Path(__file__).parents[1] / "docs/scale.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 RAY, CLUSTER, SLURM = (text for language, text in BLOCKS if language == "sh")
 (JOB,) = (text for language, text in BLOCKS if language == "yaml")
 AIRFLOW, DAGSTER = (text for language, text in BLOCKS if language == "python")
-KNOWN = {name for option in get_command(app).commands["extract"].params for name in option.opts}
 
 ROWS = 60
 
@@ -56,17 +52,6 @@ def shell(lake: Path, text: str, **environment: str) -> subprocess.CompletedProc
     )
 
 
-def require(text: str) -> None:
-    """Skip an example whose options this version of the command does not have."""
-    missing = [name for name in re.findall(r"--[a-z-]+", " ".join(nerx_lines(text))) if name not in KNOWN]
-    if missing:
-        pytest.skip(f"nerx extract has no {missing[0]}")
-
-
-def nerx_lines(text: str) -> list[str]:
-    return [line for line in re.sub(r"\n\s+", " ", text).splitlines() if "nerx extract" in line]
-
-
 def rows(lake: Path) -> int:
     return pq.read_table(lake / "enriched").num_rows
 
@@ -92,7 +77,6 @@ def test_python_blocks_compile(text):
 
 @pytest.mark.slow
 def test_the_pods_of_the_job_fill_one_folder(lake):
-    require(JOB)
     job: Any = yaml.safe_load(JOB)
     (script,) = job["spec"]["template"]["spec"]["containers"][0]["args"]
     for index in range(job["spec"]["completions"]):
@@ -103,7 +87,6 @@ def test_the_pods_of_the_job_fill_one_folder(lake):
 
 @pytest.mark.slow
 def test_the_tasks_of_the_array_fill_one_folder(lake):
-    require(SLURM)
     first, last = map(int, re.search(r"--array=(\d+)-(\d+)", SLURM).groups())
     for number in range(first, last + 1):
         done = shell(lake, SLURM, SLURM_ARRAY_TASK_ID=str(number))
@@ -115,7 +98,6 @@ def test_the_tasks_of_the_array_fill_one_folder(lake):
 def test_the_airflow_task_works_and_then_has_nothing_to_do(lake):
     (call,) = [node for node in ast.walk(ast.parse(AIRFLOW)) if isinstance(node, ast.Call) and named(node)]
     options = {word.arg: word.value.value for word in call.keywords if isinstance(word.value, ast.Constant)}
-    require(options["bash_command"])
     assert shell(lake, options["bash_command"]).returncode == 0
     assert rows(lake) == ROWS
     assert shell(lake, options["bash_command"]).returncode == options["skip_on_exit_code"]
@@ -129,7 +111,6 @@ def named(call: ast.Call) -> bool:
 def test_the_dagster_asset_finds_what_it_reports(lake):
     (words,) = [node for node in ast.walk(ast.parse(DAGSTER)) if isinstance(node, ast.List) and len(node.elts) > 3]
     command = " ".join(ast.literal_eval(words))
-    require(command)
     done = shell(lake, command)
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout.splitlines()[-1])
