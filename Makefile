@@ -51,7 +51,7 @@ docs: setup  ## write docs/help.md from the help pages
 
 bench: setup  ## the quick benchmarks, each under 10 minutes on two cores
 	$(INSTALL) -e '.[bench]'
-	$(BIN)/python benchmarks/decoding.py --quick
+	$(BIN)/python benchmarks/decoding.py --quick --data "$(DATA)"
 	@if [ -d "$(DATA)" ]; then $(BIN)/python benchmarks/few_shot.py --quick --data "$(DATA)"; \
 		else echo "few_shot.py left out, there are no NER sets at $(DATA): make bench DATA=/path/to/ner"; fi
 

@@ -1,18 +1,18 @@
-"""How fast copy-or-tag decoding is: drafted against step by step, beside the limit of one teacher-forced pass.
+"""How fast copy-or-tag decoding is, beside the limit of one teacher-forced pass and beside other ways of generating.
 
-    python benchmarks/decoding.py            all texts of the freight example, three repeats
-    python benchmarks/decoding.py --quick    a sample, once
+    python benchmarks/decoding.py                          1,000 texts of three sets, an adapter fitted for each
+    python benchmarks/decoding.py --quick                  a sample, once; the freight example where there are no sets
+    python benchmarks/decoding.py --device cuda --model 7b        random weights, real decisions (engines/replay.py)
 
-Everything runs in one process on one adapter; each time is the best of the repeats, and what counts are the ratios.
-`limit` reads prompt and tagged output once, which no way of generating them can beat.
+Every contender writes the same outputs, those of exact decoding, for the same batches in the same run. The record goes
+under its own key (`cpu`, `gpu_embedded`, `gpu_0.6b`, `gpu_7b`) into the JSON file, whose other keys stay.
 """
 
 import argparse
-import json
 import os
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,99 +20,147 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
-from lab.machine import commit, this_machine
+from engines import page
+from engines.lineup import Lineup, embedded_lineup, llama_lineup
+from engines.stopwatch import Timing, matrix_rate, measure
+from engines.work import Part, batches_of, freight_parts, load_extractors, ner_parts
+from lab.dataset import DEFAULT_DATA, DataError
+from lab.machine import commit, this_machine, usable_cores
+from transformers.utils.logging import disable_progress_bar
 
 from nerx.adapters.fit import FitConfig, fit
-from nerx.adapters.reader import read_seeds
-from nerx.engine.batching import buckets
-from nerx.engine.decoder import Decoded, Decoder
-from nerx.engine.extractor import Extractor
-from nerx.engine.prompt import Source
+from nerx.engine.model import pick_device
 
-FREIGHT = Path(__file__).parents[1] / "examples" / "freight"
 RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("torch", "transformers", "peft", "ctranslate2")
 
 
 def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
-    with tempfile.TemporaryDirectory() as folder:
-        adapter = (
-            options.adapter
-            or fit(FitConfig(FREIGHT / "seeds.jsonl", Path(folder) / "adapter", device="cpu", budget="quick")).adapter
-        )
-        extractor = Extractor.load(adapter, device="cpu")
-    decoder = extractor.decoder
-    texts = [seed.text for seed in read_seeds(FREIGHT / "gold.jsonl", training=False).seeds]
-    sources = [extractor.model.encoder.encode_source(text) for text in texts]
-    sources = [source.part(0, min(len(source), 150)) for source in sources if len(source)][: options.texts]
-    groups = [[sources[i] for i in group] for group in buckets([len(s) for s in sources], 10**9, most=16)]
-    answers = [decoder.decode(group) for group in groups]
-    ways = contenders(decoder, groups, answers)
-    times = {name: min(clock(way) for _ in range(options.repeats)) for name, way in ways.items()}
-    record = {
-        "texts": len(sources),
-        "source_tokens": sum(map(len, sources)),
-        "answer_tokens": sum(len(one.ids) for group in answers for one in group),
-        "rounds_a_text": round(sum(one.rounds for group in answers for one in group) / len(sources), 2),
-        "batch": 16,
+    disable_progress_bar()
+    device = pick_device(options.device)
+    parts = parts_of(options)
+    with tempfile.TemporaryDirectory(prefix="nerx-decoding-") as folder:
+        adapters = adapters_for(parts, options, Path(folder))
+        say("loading")
+        extractors = load_extractors(adapters, str(device))
+        decoders = [extractor.decoder for extractor in extractors]
+        batches = batches_of(parts, extractors, options.batch)
+        say("deciding")
+        if options.model == "embedded":
+            lineup = embedded_lineup(decoders, adapters, batches, Path(folder), options.threads, options.every)
+        else:
+            lineup = llama_lineup(options.model, decoders, batches, options.every)
+        if options.only:
+            lineup = lineup.only(["limit", *options.only])
+        say(f"timing {', '.join(contender.name for contender in lineup.contenders)}")
+        times = measure(lineup.contenders, lineup.batches, options.repeats, said=say)
+    record = {**record_of(lineup, times), **circumstances(options, parts, device)}
+    key = record_key(options.model, device)
+    print(page.page(key, record))
+    if options.json:
+        page.write(options.json, page.merged(options.json, key, record))
+
+
+def record_key(model: str, device: torch.device) -> str:
+    """`cpu` for the base that ships on a CPU, else the device and the model."""
+    where = "gpu" if device.type == "cuda" else device.type
+    return where if (where, model) == ("cpu", "embedded") else f"{where}_{model}"
+
+
+def parts_of(options: argparse.Namespace) -> list[Part]:
+    if options.freight or (options.quick and not options.data.is_dir()):
+        return freight_parts(options.texts)
+    return ner_parts(options.data, options.texts)
+
+
+def adapters_for(parts: Sequence[Part], options: argparse.Namespace, folder: Path) -> list[Path]:
+    """Folders of the parts' adapters: those given, else fitted now."""
+    if options.adapters:
+        return [options.adapters / part.name for part in parts]
+    found = []
+    for part in parts:
+        say(f"fitting {part.name}")
+        budget = "quick" if options.quick else "normal"
+        config = FitConfig(part.seeds, folder / "adapters" / part.name, device=options.device, budget=budget)
+        found.append(fit(config).adapter)
+    return found
+
+
+def record_of(lineup: Lineup, times: dict[str, Timing]) -> dict[str, Any]:
+    """Seconds, multiples of the limit and rates of every contender, and what the decoder did."""
+    batches = lineup.batches
+    texts = sum(len(batch.sources) for batch in batches)
+    answers = sum(len(answer) for batch in batches for answer in batch.answers)
+    limits = {name: times[lineup.limit_of(name)] for name in times}
+    rate = matrix_rate(lineup.device, lineup.dtype)
+    return {
+        **{f"{key}_s": round(times[key].wall, 3) if key in times else None for key in page.KEYS},
+        "cpu_seconds": {name: round(time.cpu, 3) for name, time in times.items()},
+        "times_the_limit": {name: round(time.wall / limits[name].wall, 2) for name, time in times.items()},
+        "cpu_times_the_limit": {name: round(time.cpu / limits[name].cpu, 2) for name, time in times.items()},
+        "texts_per_s": {name: round(texts / time.wall, 1) for name, time in times.items()},
+        "tokens_per_s": {name: round(answers / time.wall) for name, time in times.items()},
+        "texts_timed": {name: time.measured for name, time in times.items()},
+        "texts": texts,
+        "source_tokens": sum(len(source) for batch in batches for source in batch.sources),
+        "answer_tokens": answers,
+        **lineup.facts,
+        "matrix_tflops": round(rate / 1e12, 3),
+        "limit_matrix_share": round(lineup.operations["limit"] / times["limit"].wall / rate, 4),
+        "nerx_exact_matrix_share": (
+            round(lineup.operations["nerx_exact"] / times["nerx_exact"].wall / rate, 4) if "nerx_exact" in times else 0
+        ),
+        "contenders": {contender.name: contender.what for contender in lineup.contenders},
+        "left_out": lineup.left_out,
+    }
+
+
+def circumstances(options: argparse.Namespace, parts: Sequence[Part], device: torch.device) -> dict[str, Any]:
+    return {
+        "sets": [f"{part.name} ({len(part.texts)})" for part in parts],
+        "model": options.model if options.model == "embedded" else f"a random Llama of {options.model}",
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else this_machine().cpu,
         "threads": options.threads,
-        "seconds": {name: round(seconds, 3) for name, seconds in times.items()},
-        "times_the_limit": {name: round(seconds / times["limit"], 2) for name, seconds in times.items()},
-        "drafted_is_faster_by": round(times["step by step"] / times["drafted"], 2),
-        "machine": this_machine().to_dict(),
+        "batch": options.batch,
+        "repeats": options.repeats,
+        "machine": this_machine(PACKAGES).to_dict(),
         "commit": commit(),
         "date": datetime.now(UTC).date().isoformat(),
     }
-    report(record)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def contenders(
-    decoder: Decoder, groups: Sequence[Sequence[Source]], answers: Sequence[Sequence[Decoded]]
-) -> dict[str, Callable[[], None]]:
-    """Each way of getting, or for the limit only reading, the same tagged outputs."""
-    plain = Decoder(decoder.model, decoder.head, None)
-
-    def run(decode: Callable[[Sequence[Source]], Any]) -> Callable[[], None]:
-        return lambda: [decode(group) for group in groups] and None
-
-    return {
-        "limit": lambda: [decoder.read(group, done) for group, done in zip(groups, answers, strict=True)] and None,
-        "drafted": run(decoder.decode),
-        "copy drafts": run(plain.decode),
-        "step by step": run(lambda group: decoder.decode(group, drafts=False)),
-        "drafter alone": run(decoder.draft),
-    }
-
-
-def clock(way: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    way()
-    return time.perf_counter() - began
-
-
-def report(record: dict[str, Any]) -> None:
-    print(f"{record['texts']} texts, {record['rounds_a_text']} rounds a text, batch {record['batch']}")
-    for name, seconds in record["seconds"].items():
-        print(f"  {name:<14} {seconds:8.2f} s  {record['times_the_limit'][name]:6.2f} x limit")
-    print(f"drafted is {record['drafted_is_faster_by']} x faster than step by step")
+def say(what: str) -> None:
+    print(f"{datetime.now(UTC):%H:%M:%S} {what}", file=sys.stderr, flush=True)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="48 texts, one repeat")
-    parser.add_argument("--adapter", type=Path, help="time this adapter instead of one fitted on the freight example")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--json", type=Path, default=None, help="write the record here too")
+    parser.add_argument("--quick", action="store_true", help="48 texts, one repeat, adapters fitted quickly")
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="the folder of the NER sets")
+    parser.add_argument("--freight", action="store_true", help="the freight example in place of the sets")
+    parser.add_argument("--adapters", type=Path, help="a folder with an adapter for each set, in place of fitting them")
+    parser.add_argument("--model", choices=("embedded", "0.6b", "7b", "tiny"), default="embedded")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--texts", type=int, help="how many in all (1,000)")
+    parser.add_argument("--batch", type=int, default=16, help="texts in a batch")
+    parser.add_argument("--repeats", type=int, help="times are the best of so many (3)")
+    parser.add_argument("--every", type=int, help="the slowest do only every so-many-th batch (4 on a CPU)")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="time these alone, beside the limit")
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--json", type=Path, help="write the record into this file (results/decoding.json)")
     options = parser.parse_args()
-    options.texts, options.repeats = (48, 1) if options.quick else (1000, 3)
+    options.texts = options.texts or (48 if options.quick else 1000)
+    options.repeats = options.repeats or (1 if options.quick else 3)
+    options.every = options.every or (1 if options.quick or options.device != "cpu" else 4)
     if not options.quick and options.json is None:
         options.json = RESULTS / "decoding.json"
     return options
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except DataError as error:
+        sys.exit(f"{error}; without the sets, --freight times the freight example")
