@@ -24,6 +24,10 @@ class Grown:
     interrupted: bool = False
 
 
+OPTIONS = {"min_score": 0.0, "mode": "exact", "precision": "auto"}
+"""What the command notes of its options when none is given."""
+
+
 def grow(
     out: Path,
     lake: Path,
@@ -40,7 +44,7 @@ def grow(
 ) -> Grown:
     """Add what is new in `lake` to `out`."""
     extractor = extractor or Capitals()
-    options = {"min_score": min_score}
+    options = {**OPTIONS, "min_score": min_score}
     facts = Facts(extractor.digest, base_digest, options, text_column)
     with GrowingOutput(out, facts, overwrite=overwrite, prune=prune) as output:
         increment = output.compare(list_files([lake]))

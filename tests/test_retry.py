@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from capitals import POISON, Capitals
+from growth import OPTIONS
 from killing import killed_at
 from test_pipeline import everything
 
@@ -15,7 +16,7 @@ from nerx.engine.corpus import open_corpus
 from nerx.engine.errors import OutputError, OutputLockedError
 from nerx.engine.lock import OutputLock
 from nerx.engine.output import lock_file, output_tally, staging_folder
-from nerx.engine.pipeline import open_sink, run
+from nerx.engine.pipeline import open_sink, options_text, run
 from nerx.engine.retry import FailedRows, RetrySummary
 
 OUTPUTS = pytest.mark.parametrize("name", ["out.parquet", "out"])
@@ -39,13 +40,13 @@ def make_output(folder: Path, name: str, count: int = 100, every: int = 7, shard
 
 def extract(source: Path, out: Path, extractor: Capitals, base_digest: str = "", **options) -> Path:
     corpus, origin = open_corpus([source], batch_rows=10, **options), {"base_digest": base_digest}
-    run(corpus, extractor, open_sink(out, corpus, extractor, options={"min_score": 0.0}, provenance=origin))
+    run(corpus, extractor, open_sink(out, corpus, extractor, options=OPTIONS, provenance=origin))
     return out
 
 
 def retry(out: Path, extractor: Capitals, **options) -> RetrySummary:
     with FailedRows(out) as failed:
-        failed.require_made_with({"adapter": extractor.digest, "options": '{"min_score": 0.0}'})
+        failed.require_made_with({"adapter": extractor.digest, "options": options_text(OPTIONS)})
         return failed.retry(extractor, **options)
 
 
