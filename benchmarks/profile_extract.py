@@ -34,7 +34,7 @@ from lab.machine import commit, this_machine, usable_cores
 from transformers.utils.logging import disable_progress_bar
 
 from nerx.adapters.fit import FitConfig, fit
-from nerx.engine import decoder, drafter, extractor, model, pipeline, prompt, sink, writer
+from nerx.engine import drafter, extractor, model, pipeline, prompt, sink, slots, writer
 from nerx.engine.corpus import Corpus, open_corpus
 from nerx.engine.extractor import Extractor
 
@@ -44,10 +44,10 @@ CLOCKED: tuple[tuple[Any, str, str], ...] = (
     (model.LanguageModel, "states", "model"),
     (model.LanguageModel, "score", "model"),
     (drafter.Drafter, "forward", "model"),
-    (decoder._Slots, "__init__", "cache"),
-    (decoder._Slots, "keep", "cache"),
-    (decoder._Slots, "reject", "cache"),
-    (decoder._Slots, "extend", "cache"),
+    (slots.Slots, "__init__", "cache"),
+    (slots.Slots, "keep", "cache"),
+    (slots.Slots, "reject", "cache"),
+    (slots.Slots, "extend", "cache"),
     (prompt.PromptEncoder, "encode_source", "tokenise"),
     (extractor, "chunk", "tokenise"),
     (Corpus, "texts", "read"),

@@ -6,7 +6,6 @@ they outnumber what is kept. The result is that of step-by-step decoding, `decod
 evidence: greedy over the legal tokens.
 """
 
-import copy
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from .guide import TokenSpan
 from .model import LanguageModel, Tokens
 from .prompt import Head, Source
 from .proposal import Choice, Proposal
+from .slots import Slots, closed
 
 DRAFT_TOKENS = {"cpu": 24}
 """Tokens drafted, and so read, at once where a token costs more than a round; elsewhere whole outputs are drafted.
@@ -29,6 +29,10 @@ Time as a multiple of one teacher-forced pass, CPU, batch 16, with 16 / 24 / 32 
 with 17 labels 1.61 / 1.60 / 1.66 / 2.13, news 1.29 / 1.28 / 1.42 / 1.49, filings 1.24 / 1.22 / 1.23 / 1.50, the freight
 example 1.39 / 1.44 / 1.46 / 1.78. Stopping where the drafter is unsure instead was no better than the whole output.
 """
+
+
+_SLOTS_A_TOKEN = 3
+"""Cache slots that a batch starts with for every token of its longest text: prompt, answer, and drafts that fell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +88,11 @@ class Decoder:
         while active:
             self._round([proposals[row] for row in active], frontier, slots)
             going = [place for place, row in enumerate(active) if not proposals[row].is_finished]
-            if len(going) < len(active):
+            if going and len(going) < len(active):
+                going = closed(going)
                 slots.keep(going)
                 frontier = frontier[going]
-                active = [active[place] for place in going]
+            active = [active[place] for place in going]
         return [Decoded(tuple(p.answer), tuple(p.spans()), p.rounds, p.drafted, p.accepted) for p in proposals]
 
     @torch.inference_mode()
@@ -106,17 +111,17 @@ class Decoder:
     def read(self, sources: Sequence[Source], answers: Sequence[Decoded]) -> Tensor:
         """States (batch, longest, width) of sources and answers in one pass: what none can beat."""
         head, mark = len(self.head.ids), self.model.tags.output_mark
-        slots = _Slots(copy.deepcopy(self._head_cache), head, len(sources), self.model.device)
         rows = [[*s.ids, *mark, *answer.ids[:-1]] for s, answer in zip(sources, answers, strict=True)]
+        slots = Slots(self._head_cache, len(rows), max(map(len, rows)))
         places = [range(head, head + len(row)) for row in rows]
         cases = [[*s.cases, *[0] * (len(row) - len(s))] for s, row in zip(sources, rows, strict=True)]
         return self._read(slots, rows, places, cases)
 
-    def _read_prompts(self, sources: Sequence[Source]) -> tuple["_Slots", Tensor, list[Evidence | None]]:
+    def _read_prompts(self, sources: Sequence[Source]) -> tuple[Slots, Tensor, list[Evidence | None]]:
         """The prompt pass: the cache, each row's last state (batch, width), each row's evidence."""
         head, mark = len(self.head.ids), self.model.tags.output_mark
-        slots = _Slots(copy.deepcopy(self._head_cache), head, len(sources), self.model.device)
         rows = [[*source.ids, *mark] for source in sources]
+        slots = Slots(self._head_cache, len(rows), room=_SLOTS_A_TOKEN * max(map(len, rows)))
         places = [
             [*range(head, head + len(source)), *self.model.encoder.positions(head, len(source), ())]
             for source in sources
@@ -134,7 +139,7 @@ class Decoder:
         scores = self.drafter(text, lengths, labels, known).float().cpu().numpy()
         return slots, frontier, [Evidence.of(row[: len(source)]) for row, source in zip(scores, sources, strict=True)]
 
-    def _round(self, proposals: Sequence[Proposal], frontier: Tensor, slots: "_Slots") -> None:
+    def _round(self, proposals: Sequence[Proposal], frontier: Tensor, slots: Slots) -> None:
         """Feed what is drafted, settle all decisions in one transfer, mask what does not stand."""
         head, mark = len(self.head.ids), len(self.model.tags.output_mark)
         feeds = [proposal.feed for proposal in proposals]
@@ -156,7 +161,7 @@ class Decoder:
             slots.reject(standing, [len(feed) for feed in feeds])
 
     def _read(
-        self, slots: "_Slots", rows: Sequence[list[int]], places: Sequence[Sequence[int]], cases: Sequence[list[int]]
+        self, slots: Slots, rows: Sequence[list[int]], places: Sequence[Sequence[int]], cases: Sequence[list[int]]
     ) -> Tensor:
         tokens = self._tokens(rows, places, slots.lengths, cases)
         slots.extend(tokens.order)
@@ -207,51 +212,6 @@ class Decoder:
             outcomes.append(([index for index, _ in mine], [score for _, score in mine]))
             done += len(of_row)
         return outcomes
-
-
-class _Slots:
-    """The cache's slots and which token, if any, each one holds. `order` is (batch, slots), -1 for nothing."""
-
-    def __init__(self, head_cache: Any, head: int, rows: int, device: torch.device) -> None:
-        self.cache = head_cache
-        self.cache.batch_repeat_interleave(rows)
-        self.order = torch.arange(head, device=device).repeat(rows, 1)
-        self.lengths = [head] * rows
-        """Standing tokens of each row."""
-
-    def extend(self, order: Tensor) -> None:
-        """New slots, one for each column of `order`, that the next forward pass fills."""
-        self.order = torch.cat([self.order, order], dim=1)
-        self.lengths = [int(last) + 1 for last in self.order.amax(dim=1)]
-
-    def reject(self, standing: Sequence[int], fed: Sequence[int]) -> None:
-        """Of the tokens just `fed`, only the first `standing` of each row stay visible."""
-        self.lengths = [
-            length - given + stands for length, given, stands in zip(self.lengths, fed, standing, strict=True)
-        ]
-        limit = torch.tensor(self.lengths, device=self.order.device)[:, None]
-        self.order = self.order.masked_fill(self.order >= limit, -1)
-        if self.order.shape[1] > 2 * max(self.lengths):
-            self._compact()
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Drop finished rows."""
-        if not rows:
-            return
-        index = torch.tensor(rows, device=self.order.device)
-        self.cache.batch_select_indices(index)
-        self.order = self.order[index]
-        self.lengths = [self.lengths[row] for row in rows]
-
-    def _compact(self) -> None:
-        """Move standing tokens to the front of each row and cut off the rest."""
-        width = max(self.lengths)
-        place = (self.order < 0).int().argsort(dim=1, stable=True)[:, :width]
-        self.order = self.order.gather(1, place)
-        for layer in self.cache.layers:
-            index = place[:, None, :, None]
-            layer.keys = layer.keys.gather(2, index.expand(-1, layer.keys.shape[1], -1, layer.keys.shape[3]))
-            layer.values = layer.values.gather(2, index.expand(-1, layer.values.shape[1], -1, layer.values.shape[3]))
 
 
 def _pad(rows: Sequence[Sequence[Any]], fill: Any, device: torch.device) -> Tensor:

@@ -32,7 +32,7 @@ ENGINE_ORDER = [
         "drafter",
         "model",
     ),
-    *("batching", "proposal", "decoder", "extractor", "pace", "recall"),
+    *("batching", "proposal", "slots", "decoder", "extractor", "pace", "recall"),
     *("store", "prefix"),
     *("share", "listing", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"),
     *("corpus", "tally", "staging", "store_output", "output", "lock", "manifest", "part", "increment", "growing"),
@@ -48,7 +48,7 @@ SINKS = {
     *("failure", "published"),
 }
 MAY_IMPORT = {
-    "torch": {"engine/model", "engine/drafter", "engine/decoder"}
+    "torch": {"engine/model", "engine/drafter", "engine/slots", "engine/decoder"}
     | {f"adapters/{name}" for name in ("dataset", "loss", "objective", "fusion", "trainer")},
     "peft": {"engine/model", "adapters/trainer"},
     "pyarrow": {f"engine/{name}" for name in FILES | SINKS},
