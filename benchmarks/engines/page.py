@@ -15,14 +15,18 @@ KEYS = (
 def merged(path: Path, key: str, record: Mapping[str, Any]) -> dict[str, Any]:
     """What `path` holds, with `record` in place of what it held under `key`."""
     held: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    return {"benchmark": "decoding", **{k: v for k, v in held.items() if isinstance(v, dict)}, key: dict(record)}
+    return {
+        "benchmark": "decoding",
+        **{k: v for k, v in held.items() if k.startswith(("cpu", "gpu"))},
+        key: dict(record),
+    }
 
 
 def write(path: Path, records: Mapping[str, Any]) -> None:
     """`path` and the page of the same name beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(records, indent=1) + "\n")
-    runs = [page(key, record) for key, record in records.items() if isinstance(record, dict)]
+    runs = [page(key, record) for key, record in records.items() if key != "benchmark"]
     path.with_suffix(".md").write_text("\n".join(["# Decoding speed\n", ABOUT, *runs]))
 
 
