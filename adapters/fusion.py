@@ -52,9 +52,9 @@ def judge(model: LanguageModel, drafter: Drafter, batch: Batch, examples: Sequen
         known = len(example.head.label_ends)
         columns = [0, *range(1, 1 + known), *range(1 + width, 1 + width + known)]
         evidence = Evidence.of(shares[row, : len(example.source)][:, columns])
-        answer = len(example) - len(example.tagged.ids)
+        mark = int(batch.text[row, len(example.source)])
         judged += [
-            _judge_one(model, states[row, answer + decision.at - 1], evidence, decision)
+            _judge_one(model, states[row, mark + decision.at], evidence, decision)
             for decision in example.tagged.decisions
         ]
     return judged

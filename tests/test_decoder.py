@@ -1,17 +1,21 @@
 """Drafted decoding against step-by-step decoding, and both against plain transformers without any cache of ours."""
 
 import math
+import random
 
 import pytest
 import torch
 from families import FAMILIES, SENTENCES, make_base
 
+from nerx.adapters.dataset import collate, encode
+from nerx.adapters.fusion import judge
 from nerx.engine.card import EMBEDDED
 from nerx.engine.decoder import Decoder
 from nerx.engine.drafter import Drafter
 from nerx.engine.guide import Guide, Mode
 from nerx.engine.label import Label, LabelSet
 from nerx.engine.model import load_base, load_drafter
+from nerx.engine.span import Span
 
 LABELS = LabelSet((Label("person", "a human being"), Label("place"), Label("place name"), Label("company", "a firm")))
 TEXTS = [" ".join(SENTENCES[i % 5 :][: 1 + i % 3])[: 20 + 15 * i].strip() for i in range(16)]
@@ -133,6 +137,35 @@ def plain_decode(model, head, source):
             scores.append(math.exp(log_score))
             log_score = 0.0
     return answer, scores
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_training_and_decoding_see_every_decision_alike(bases, base):
+    """Prompt and answer read at once, in training's own batch, decide as decoding did and come to its scores."""
+    model, drafter, head, sources = bases(base)
+    decoded = Decoder(model, head, drafter).decode(sources)
+    pairs = [(as_example(model, source, one), one) for source, one in zip(sources, decoded, strict=True)]
+    pairs = [(example, one) for example, one in pairs if example.tagged.ids == one.ids]  # spans of white space are lost
+    assert sum(len(one.spans) for _, one in pairs) >= (5 if base != "embedded" else 1)
+    examples = [example for example, _ in pairs]
+    judged = iter(judge(model, drafter, collate(model.encoder, examples, random.Random(0)), examples))
+    for example, one in pairs:
+        shares: dict[int, float] = {}
+        for decision in example.tagged.decisions:
+            seen = next(judged)
+            fused = (seen.logits + seen.bias).softmax(dim=0)
+            assert fused.argmax() == seen.right
+            shares[decision.at] = float(fused[seen.right])
+        guide = Guide(example.source.ids, example.source.borders, head.trie, model.tags)
+        for token in example.tagged.ids:
+            guide.advance(token)
+        scores = [math.prod(shares.get(step, 1.0) for step in mention.steps) for mention in guide.mentions()]
+        assert scores == pytest.approx([score for _, score in one.spans], abs=1e-4)
+
+
+def as_example(model, source, decoded):
+    spans = [Span(*source.characters(one.start, one.end), LABELS.names[one.label]) for one, _ in decoded.spans]
+    return encode(model.encoder, source, spans, LABELS, {name: k for k, name in enumerate(LABELS.names)})
 
 
 def test_the_drafter_alone_takes_no_rounds(bases):
