@@ -132,11 +132,11 @@ class Trainer:
             weight_decay=0.01,
         )
         rates = [group["lr"] for group in optimizer.param_groups]
-        plan = [list(self._epoch(seeds, mentions, rng)) for _ in range(epochs)]
-        steps, step = sum(map(len, plan)), 0
-        means: list[float] = []
-        for number, epoch in enumerate(plan):
+        step, means = 0, list[float]()
+        for number in range(epochs):
+            epoch = list(self._epoch(seeds, mentions, rng))
             for place, group in enumerate(epoch):
+                steps = step - place + len(epoch) * (epochs - number)
                 share = min(1.0, (step + 1) / max(1.0, 0.1 * steps)) * max(0.03, 1 - step / steps)
                 for parameters, rate in zip(optimizer.param_groups, rates, strict=True):
                     parameters["lr"] = rate * share
