@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from capitals import POISON, Capitals
+from disk import Disk, MountError
 from growth import grow
 
 from nerx.engine.corpus import open_corpus
@@ -53,29 +54,19 @@ WAYS: dict[str, tuple[str, Way]] = {
 ways = pytest.mark.parametrize(("name", "way"), WAYS.values(), ids=WAYS)
 
 
-class Disk:
-    """A small file system of its own, at `folder`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
+class OptionalDisk(Disk):
+    """Skips the test where mounting is not allowed."""
 
     def mount(self, options: str) -> None:
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"mounting a tmpfs takes root: {done.stderr.strip()}")
-
-    def remount(self, options: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,{options}", str(self.folder)], check=True)
-
-    def unmount(self) -> None:
-        subprocess.run(["umount", str(self.folder)], check=False, capture_output=True)
+        try:
+            super().mount(options)
+        except MountError as error:
+            pytest.skip(f"mounting a tmpfs takes root: {error}")
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    disk = Disk(tmp_path / "disk")
+    disk = OptionalDisk(tmp_path / "disk")
     try:
         yield disk
     finally:

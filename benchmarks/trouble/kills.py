@@ -1,0 +1,137 @@
+"""kill -9 at random moments of full runs, again and again until each is through.
+
+A moment is drawn evenly from the time that an undisturbed run takes, start-up and all. The whole process group is
+killed, and the next run begins at once, whatever still dies of the last one. Once a run gets to its end before its
+moment comes, the output is compared with the undisturbed one, and the next begins.
+"""
+
+import random
+import shutil
+import subprocess
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .scene import Scene, compare, ended, extract, kill, require_done, started
+
+KINDS: dict[str, tuple[str, ...]] = {"local": (), "ray": ("--backend", "ray", "--workers", "2")}
+"""Backend -> its options."""
+
+
+@dataclass(slots=True)
+class Kills:
+    """Counts so far, of one backend and one kind of output. `stages` says where the kills struck.
+
+    `runs` came to their end; of these `equal` are as the undisturbed run, and `resumed` found rows of killed ones.
+    `errors` are exit codes and messages of runs that ended otherwise than by a kill or with 0.
+    """
+
+    kills: int = 0
+    runs: int = 0
+    equal: int = 0
+    resumed: int = 0
+    rows_lost: int = 0
+    rows_twice: int = 0
+    leftovers: int = 0
+    stages: dict[str, int] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    """Of an undisturbed run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An output and what a run keeps beside it."""
+
+    out: Path
+
+    @property
+    def staging(self) -> Path:
+        return self.out.with_name(f".{self.out.name}.nerx-partial")
+
+    def owner(self) -> str:
+        """Changes when a run takes the staging folder over."""
+        try:
+            return (self.staging / "owner").read_text()
+        except OSError:
+            return ""
+
+    def stage(self, owner_before: str) -> str:
+        """How far the run came that was just killed."""
+        if self.out.exists():
+            return "tidying up"
+        if self.owner() == owner_before:
+            return "start-up"
+        names = {path.name for path in self.staging.glob("*")}
+        if names & {"whole.parquet.tmp", "whole.parquet", "parts"}:
+            return "assembling"
+        return "publishing a part" if any(name.endswith(".tmp") for name in names) else "extracting"
+
+    def leftovers(self) -> int:
+        """Files beside a finished output that no run should leave."""
+        return len([*self.out.parent.glob(f".{self.out.name}*"), *self.out.parent.glob("*.tmp")])
+
+    def clear(self) -> None:
+        for path in self.out.parent.glob("*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def undisturbed_seconds(scene: Scene, backend: str, way: str) -> float:
+    """Of a run that begins with nothing; makes the folder in which `until_done` works, too."""
+    place = _place(scene, backend, way)
+    began = time.monotonic()
+    require_done(extract(scene.command(place.out, *KINDS[backend], way=way)))
+    seconds = time.monotonic() - began
+    place.clear()
+    return seconds
+
+
+def until_done(scene: Scene, backend: str, way: str, counts: Kills, whole: pa.Table) -> None:
+    """One output: kill until a run is through, then compare it. All that is found is added to `counts`."""
+    place = _place(scene, backend, way)
+    command = scene.command(place.out, *KINDS[backend], way=way)
+    draw = random.Random(f"{backend} {way} {counts.kills} {counts.runs}")
+    for _ in range(100):
+        before = place.owner()
+        with started(command) as process:
+            try:
+                process.wait(draw.uniform(0, counts.seconds))
+            except subprocess.TimeoutExpired:
+                kill(process)
+                process.wait()
+                counts.kills += 1
+                stage = place.stage(before)
+                counts.stages[stage] = counts.stages.get(stage, 0) + 1
+                continue
+            done = ended(process)
+        if done.code == 0:
+            _judge(place, done.result, counts, whole)
+            break
+        counts.errors.append(f"{done.code}: {done.with_paths_from(scene.work)}")
+    else:
+        counts.errors.append("not done after 100 runs")
+    place.clear()
+
+
+def _judge(place: Place, result: Any, counts: Kills, whole: pa.Table) -> None:
+    found = compare(pq.read_table(place.out), whole)
+    counts.runs += 1
+    counts.equal += found.equal
+    counts.resumed += result.get("resumed_rows", 0) > 0
+    counts.rows_lost += found.rows_lost
+    counts.rows_twice += found.rows_twice
+    counts.leftovers += place.leftovers()
+
+
+def _place(scene: Scene, backend: str, way: str) -> Place:
+    folder = scene.work / f"{backend}-{way}"
+    folder.mkdir(exist_ok=True)
+    return Place(folder / ("out.parquet" if way == "file" else "out"))
+
+
+def to_dict(counts: Kills) -> dict[str, Any]:
+    return asdict(counts)
