@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .scene import Scene, compare, ended, extract, kill, require_done, started
+from .scene import Ended, Scene, compare, ended, extract, kill, require_done, started
 
 KINDS: dict[str, tuple[str, ...]] = {"local": (), "ray": ("--backend", "ray", "--workers", "2")}
 """Backend -> its options."""
@@ -26,7 +26,8 @@ KINDS: dict[str, tuple[str, ...]] = {"local": (), "ray": ("--backend", "ray", "-
 class Kills:
     """Counts so far, of one backend and one kind of output. `stages` says where the kills struck.
 
-    `runs` came to their end; of these `equal` are as the undisturbed run, and `resumed` found rows of killed ones.
+    `runs` came to their end; of these `equal` are as the undisturbed run, and `resumed` say that they found rows of
+    killed ones.
     `errors` are exit codes and messages of runs that ended otherwise than by a kill or with 0.
     """
 
@@ -63,7 +64,7 @@ class Place:
     def stage(self, owner_before: str) -> str:
         """How far the run came that was just killed."""
         if self.out.exists():
-            return "tidying up"
+            return "tidying up" if self.leftovers() else "on its way out"
         if self.owner() == owner_before:
             return "start-up"
         names = {path.name for path in self.staging.glob("*")}
@@ -106,8 +107,11 @@ def until_done(scene: Scene, backend: str, way: str, counts: Kills, whole: pa.Ta
                 counts.kills += 1
                 stage = place.stage(before)
                 counts.stages[stage] = counts.stages.get(stage, 0) + 1
-                continue
-            done = ended(process)
+                if stage != "on its way out":
+                    continue
+                done = Ended(0, "", {})  # all was done, and the same command would now be refused
+            else:
+                done = ended(process)
         if done.code == 0:
             _judge(place, done.result, counts, whole)
             break

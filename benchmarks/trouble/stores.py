@@ -1,5 +1,6 @@
 """An S3 server that fails every fifth request: an error, a reply cut off, a slow one. In and out go through it."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ class Store:
 @contextmanager
 def store(scene: Scene) -> Iterator[Store]:
     """A server of its own, as a process."""
+    os.environ.update(CREDENTIALS)
     with serving() as port:
         bucket = Bucket("lake", port, port)
         bucket.filesystem.create_dir(bucket.name)
@@ -46,7 +48,7 @@ def failing(scene: Scene, there: Store, way: str, seed: int) -> dict[str, Any]:
         through = Bucket(there.bucket.name, between.port, there.bucket.server)
         command = scene.command(through.uri(name), "--work-dir", str(work), source=through.uri("in"), way=way)
         while not ends or (ends[-1].code and len(ends) < MOST_RUNS):
-            ends.append(extract(command, CREDENTIALS))
+            ends.append(extract(command))
     shutil.rmtree(work, ignore_errors=True)
     return {
         "exit_code": ends[0].code,
