@@ -117,7 +117,7 @@ def write_json(path: Path, value: Mapping[str, object]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """A file that no reader ever sees half of. Raises OutputError when it cannot be written."""
-    from ..engine.staging import Publication
+    from ..engine.publication import Publication
 
     try:
         with Publication(path) as temporary:

@@ -98,7 +98,7 @@ def _verified(path: Path, adapter: Path | None) -> "Verification":
 
 
 def _staging(path: Path) -> Path:
-    from ..engine.output import staging_folder
+    from ..engine.place import staging_folder
 
     return staging_folder(path)
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from .entity import ERROR
 from .errors import OutputError
-from .output import staging_folder
+from .place import staging_folder
 
 FIRST_ROWS = 10
 """So many failed rows are named; all are counted."""

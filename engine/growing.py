@@ -16,8 +16,8 @@ from .increment import Increment, compare
 from .listing import InputFile
 from .lock import OutputLock
 from .manifest import Facts, Manifest, PartRecord, manifest_file
-from .output import check_output, has_content, is_single, lock_file
-from .staging import TEMPORARY, sync
+from .place import check_place, has_content, is_single, lock_file
+from .publication import TEMPORARY, sync
 
 
 class GrowingOutput:
@@ -71,7 +71,7 @@ class GrowingOutput:
 
     def compare(self, files: Sequence[InputFile]) -> Increment:
         """What is new among `files`. Raises CorpusError, and OutputError when the output is or holds one of them."""
-        check_output(self.out, overwrite=True, inputs=[file.path for file in files])
+        check_place(self.out, overwrite=True, inputs=[file.path for file in files])
         increment = compare(files, self.parts)
         self._parts.update((part.name, part) for part in increment.kept)
         self._gone = increment.gone
@@ -107,7 +107,7 @@ class GrowingOutput:
         self._finish_swap()
         index = manifest_file(self.out)
         index.with_name(index.name + TEMPORARY).unlink(missing_ok=True)
-        check_output(self.out, overwrite=True)
+        check_place(self.out, overwrite=True)
         if self._overwrite and self.out.exists() and has_content(self.out):
             self.folder = self.staging / "whole"
             try:

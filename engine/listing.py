@@ -12,13 +12,14 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, NoReturn, cast
-
-from pyarrow import fs
+from typing import TYPE_CHECKING, BinaryIO, Literal, NoReturn, cast
 
 from .errors import CorpusError
 from .prefix import has_magic, match, walk
-from .store import STORE_ERRORS, StorePath, is_uri, reason
+from .store import StorePath, is_uri, reason, store_errors
+
+if TYPE_CHECKING:
+    from pyarrow import fs
 
 Format = Literal["parquet", "jsonl", "csv", "text"]
 
@@ -57,7 +58,9 @@ class InputFile:
     place: StorePath | None = None
 
     @property
-    def filesystem(self) -> fs.FileSystem:
+    def filesystem(self) -> "fs.FileSystem":
+        from pyarrow import fs
+
         return self.place.filesystem if self.place else fs.LocalFileSystem()
 
     @property
@@ -74,7 +77,7 @@ class InputFile:
         """Raises CorpusError when the file is no longer the one that was listed."""
         try:
             size, mtime_ns = _state(self.place or Path(self.path))
-        except STORE_ERRORS as error:
+        except store_errors() as error:
             raise CorpusError(f"{self.path}: went away during the run ({reason(error)})") from error
         if (size, mtime_ns) != (self.size, self.mtime_ns):
             raise CorpusError(f"{self.path}: changed during the run ({self.size:,} bytes when it began, {size:,} now)")
@@ -116,7 +119,7 @@ def _input_files(name: str) -> list[InputFile]:
     place = StorePath.parse(name)
     try:
         return [_input_object(place.at(info.path), info) for info in _expand_store(place)]
-    except STORE_ERRORS as error:
+    except store_errors() as error:
         raise CorpusError(f"{place}: cannot be read ({reason(error)})") from error
 
 
@@ -131,7 +134,7 @@ def _input_file(path: Path) -> InputFile:
     return InputFile(str(path), known, size, mtime_ns)
 
 
-def _input_object(place: StorePath, info: fs.FileInfo) -> InputFile:
+def _input_object(place: StorePath, info: "fs.FileInfo") -> InputFile:
     return InputFile(place.uri, _known_format(place.uri), *_object_state(info), place)
 
 
@@ -143,7 +146,7 @@ def _known_format(path: str) -> Format:
 
 
 def _state(place: StorePath | Path) -> tuple[int, int]:
-    """Size in bytes and time of the last change in ns. Raises STORE_ERRORS."""
+    """Size in bytes and time of the last change in ns. Raises `store_errors`."""
     if isinstance(place, Path):
         state = place.stat()
         return state.st_size, state.st_mtime_ns
@@ -153,7 +156,7 @@ def _state(place: StorePath | Path) -> tuple[int, int]:
     return _object_state(info)
 
 
-def _object_state(info: fs.FileInfo) -> tuple[int, int]:
+def _object_state(info: "fs.FileInfo") -> tuple[int, int]:
     # In whole seconds: a store tells more of a second in a listing than about a single object.
     return info.size, (info.mtime_ns or 0) // 1_000_000_000 * 1_000_000_000
 
@@ -173,10 +176,12 @@ def _expand(name: str) -> list[Path]:
     raise CorpusError(f"{name}: {'neither a file nor a folder' if path.exists() else 'no such file or folder'}")
 
 
-def _expand_store(place: StorePath) -> list[fs.FileInfo]:
+def _expand_store(place: StorePath) -> "list[fs.FileInfo]":
     info = place.info()
     if info.is_file:
         return [info]
+    from pyarrow import fs
+
     is_prefix = info.type == fs.FileType.Directory
     if not is_prefix and not has_magic(place.path):
         raise CorpusError(f"{place}: no such object or prefix")

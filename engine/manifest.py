@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import OutputError
+from .fingerprint import differences
+from .publication import Publication
 
 CLOCK_NS = 2_000_000_000
 """A file changed this shortly before it was looked at may change again and keep its time: FAT counts in 2 s."""
@@ -34,8 +36,6 @@ class Facts:
 
     def changes(self, now: "Facts") -> list[str]:
         """How `now` differs, in words."""
-        from .staging import differences
-
         wanted = {**asdict(now), "text_column": now.text_column or self.text_column}
         return [change.replace("_", " ") for change in differences(asdict(self), wanted)]
 
@@ -101,8 +101,6 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Replace the file in one step."""
-        from .staging import Publication
-
         text = json.dumps(asdict(self), ensure_ascii=False)
         with Publication(manifest_file(folder)) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="surrogateescape")

@@ -1,7 +1,6 @@
 """What may be an output: its names, its columns, and what stands in the way of writing it. Writes nothing."""
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pyarrow.parquet as pq
 
 from .entity import ENTITIES, ERROR
 from .errors import OutputError
+from .place import check_place, is_under_way, require_own_name
 from .staging import TALLY_KEY
 from .store import StorePath, is_uri
 from .store_output import StoreOutput
@@ -17,28 +17,11 @@ from .tally import Tally
 
 Output = Path | StoreOutput
 
-_FOREIGN_SUFFIXES = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".txt", ".gz", ".pq", ".arrow", ".feather", ".avro"}
-
 
 def output_schema(schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Schema:
     """The input's columns as they are, then the two of nerx; `metadata` besides the input's own."""
     added = {key.encode(): value.encode() for key, value in metadata.items()}
     return pa.schema([*schema, ENTITIES, ERROR], metadata={**(schema.metadata or {}), **added})
-
-
-def staging_folder(out: Path) -> Path:
-    """The hidden folder in which a run to `out` collects its pieces."""
-    return out.with_name(f".{out.name}.nerx-partial")
-
-
-def lock_file(out: Path) -> Path:
-    """Held by the run that writes `out`, and removed at its end."""
-    return out.with_name(f".{out.name}.nerx-lock")
-
-
-def is_under_way(out: Path) -> bool:
-    """Whether a run is writing `out`, or one was ended before it had tidied up."""
-    return staging_folder(out).exists() or lock_file(out).exists()
 
 
 def open_output(name: str | Path, work: Path | None = None) -> Output:
@@ -54,35 +37,12 @@ def open_output(name: str | Path, work: Path | None = None) -> Output:
 
 
 def check_output(out: Output, *, overwrite: bool, inputs: Iterable[str] = ()) -> None:
-    """Raises OutputError when `out` cannot be the output: for a command to ask before it loads a model.
-
-    An output that exists is let pass while a run to it is under way or was cut short; whether it is that run's own is
-    for :class:`~.sink.Sink` to see.
-    """
-    if Path(str(out)).suffix.lower() in _FOREIGN_SUFFIXES:
-        raise OutputError(f"{out}: nerx writes Parquet; name a .parquet file, or a folder without a suffix")
+    """As :func:`~.place.check_place`, of an output anywhere."""
     if isinstance(out, StoreOutput):
+        require_own_name(out)
         out.check(may_exist=overwrite or is_under_way(out.home), inputs=inputs)
         return
-    real = os.path.realpath(out)
-    for path in inputs:
-        if os.path.realpath(path) == real or os.path.realpath(path).startswith(real + os.sep):
-            raise OutputError(f"{out}: is or holds the input {path}; choose another output")
-    if not out.exists():
-        return
-    if out.is_dir() != (not is_single(out)):
-        kind = "folder" if out.is_dir() else "file"
-        raise OutputError(f"{out}: is a {kind}; a .parquet name makes a file, any other a folder of parts")
-    if out.is_dir():
-        _require_own_parts(out)
-    if has_content(out) and not overwrite and not is_under_way(out):
-        raise OutputError(f"{out}: exists already; use --overwrite to replace it")
-
-
-def _require_own_parts(out: Path) -> None:
-    others = [entry.name for entry in out.iterdir() if not re.fullmatch(r"part-\d+\.parquet", entry.name)]
-    if others:
-        raise OutputError(f"{out}: holds {min(others)!r}, which nerx did not write; choose another output folder")
+    check_place(out, overwrite=overwrite, inputs=inputs)
 
 
 def output_tally(out: Path) -> Tally:
@@ -93,13 +53,3 @@ def output_tally(out: Path) -> Tally:
         return sum((Tally.from_json(text) for text in texts), Tally())
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise OutputError(f"{out}: not an output of nerx ({error})") from error
-
-
-def is_single(out: Path) -> bool:
-    """Whether the output is one file and not a folder of parts."""
-    return out.suffix.lower() == ".parquet"
-
-
-def has_content(out: Path) -> bool:
-    """Whether an existing output is more than an empty folder."""
-    return out.is_file() or any(out.iterdir())

@@ -18,7 +18,8 @@ from .growing_sink import GrowingSink
 from .increment import Increment
 from .lock import require_unlocked
 from .manifest import Facts
-from .output import Output, check_output, lock_file
+from .output import Output, check_output
+from .place import lock_file
 from .recall import Recall
 from .share import Share
 from .shared_sink import SharedSink, share_place

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterable, Iterator
-
-from pyarrow import fs
+from typing import TYPE_CHECKING
 
 from .store import StorePath
+
+if TYPE_CHECKING:
+    from pyarrow import fs
 
 _MAGIC = re.compile(r"[*?[]")
 _NAME = r"[^/.][^/]*"
@@ -17,12 +19,12 @@ def has_magic(path: str) -> bool:
     return _MAGIC.search(path) is not None
 
 
-def walk(place: StorePath) -> Iterator[fs.FileInfo]:
+def walk(place: StorePath) -> "Iterator[fs.FileInfo]":
     """All objects below a prefix, sorted, but for names and folders that begin with `.` or `_`."""
     return _visible(place.path, place.below())
 
 
-def match(place: StorePath) -> Iterator[fs.FileInfo]:
+def match(place: StorePath) -> "Iterator[fs.FileInfo]":
     """The objects that a glob matches, and those below the prefixes that it matches: match by match, each once.
 
     `*` and `?` stay within a part of the path and match no leading dot, `**` as a whole part spans parts, `[abc]` and
@@ -39,7 +41,7 @@ def match(place: StorePath) -> Iterator[fs.FileInfo]:
     return iter(found.values())
 
 
-def _visible(prefix: str, objects: Iterable[fs.FileInfo]) -> Iterator[fs.FileInfo]:
+def _visible(prefix: str, objects: "Iterable[fs.FileInfo]") -> "Iterator[fs.FileInfo]":
     """Those of `objects` that are below `prefix` and not hidden."""
     for info in objects:
         path = str(info.path)

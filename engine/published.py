@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from .entity import ENTITIES, ERROR, column_texts
 from .errors import CorpusError, InputError, OutputError
-from .output import output_tally, staging_folder
+from .output import output_tally
+from .place import staging_folder
 from .span import Span
 from .staging import Staging
 from .tally import Tally

@@ -17,10 +17,13 @@ import pyarrow.parquet as pq
 
 from .entity import ENTITIES, ERROR, column_texts, entity_columns, settle
 from .errors import OutputError
+from .fingerprint import differences
 from .lock import OutputLock
-from .output import is_single, lock_file, output_tally, staging_folder
+from .output import output_tally
 from .pipeline import Progress, TextExtractor, never
-from .staging import TALLY_KEY, Publication, differences, sync
+from .place import is_single, lock_file, staging_folder
+from .publication import Publication, sync
+from .staging import TALLY_KEY
 from .tally import Tally
 from .writer import reporting
 

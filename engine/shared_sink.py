@@ -14,10 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import OutputError
-from .output import check_output, is_single, output_tally
+from .fingerprint import differences
+from .output import check_output, output_tally
+from .place import is_single
+from .publication import sync
 from .share import Share
 from .sink import Sink
-from .staging import Piece, differences, sync
+from .staging import Piece
 from .tally import Tally
 
 

@@ -17,19 +17,13 @@ import pyarrow.parquet as pq
 
 from .corpus import Shard
 from .errors import NerxError, OutputError
+from .fingerprint import Fingerprint, digest_of
 from .lock import OutputLock
-from .output import (
-    check_output,
-    has_content,
-    is_single,
-    is_under_way,
-    lock_file,
-    output_schema,
-    output_tally,
-    staging_folder,
-)
+from .output import check_output, output_schema, output_tally
+from .place import has_content, is_single, is_under_way, lock_file, staging_folder
+from .publication import sync
 from .shard_sink import ShardSink
-from .staging import RUN_KEY, Fingerprint, Piece, Staging, digest_of, sync
+from .staging import RUN_KEY, Piece, Staging
 from .tally import Tally
 from .writer import CHECKPOINT_SECONDS, ShardWriter, reporting
 

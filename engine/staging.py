@@ -5,12 +5,10 @@ there under that name is its record of completion, and its counts are in its own
 the pieces belong to. Nothing here is ever written under its final name: temporary name, fsync, rename, fsync.
 """
 
-import hashlib
 import json
-import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import OutputError
+from .fingerprint import Fingerprint, differences
+from .publication import TEMPORARY, Publication
 from .source import SHARD_ROWS, group
 from .tally import Tally
 
-TEMPORARY = ".tmp"
 TALLY_KEY = b"nerx.tally"
 RUN_KEY = b"nerx.run"
 """In the metadata of every file: which run wrote it, as :func:`digest_of` its fingerprint."""
-
-Fingerprint = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,37 +119,6 @@ class Staging:
         self.folder.rmdir()
 
 
-class Publication:
-    """`with Publication(path) as temporary`: what was written to `temporary` is at `path` after a clean exit.
-
-    After an exception nothing is. A killed process leaves `path` as it was, and a `.tmp` file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._temporary = path.with_name(path.name + TEMPORARY)
-
-    def __enter__(self) -> Path:
-        return self._temporary
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is not None:
-            self._temporary.unlink(missing_ok=True)
-            return
-        sync(self._temporary)
-        self._temporary.replace(self._path)
-        sync(self._path.parent)
-
-
-def sync(path: Path) -> None:
-    """Have the disk hold a file's content, or a folder's names."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def write_parquet(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], tally: Tally) -> None:
     """Publish `tables` as one file of a row group each; none at all makes a file of no rows."""
     # A `with ParquetWriter` that fails closes a valid, shorter file: only Publication decides whether it comes to be.
@@ -162,32 +128,6 @@ def write_parquet(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], tal
             writer.write_table(table, row_group_size=max(table.num_rows, 1))
             del table  # before the next one is read: two at a time would show in the peak of every long run
         writer.add_key_value_metadata({TALLY_KEY.decode(): tally.to_json()})
-
-
-def digest_of(fingerprint: Fingerprint) -> str:
-    """A short name for the run a fingerprint describes; in the metadata of what it publishes."""
-    return hashlib.blake2b(json.dumps(fingerprint, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def differences(before: Any, now: Any, name: str = "") -> list[str]:
-    """What changed between two fingerprints, as `name: before -> now` phrases."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = sorted(before.keys() | now.keys())
-        changed = [key for key in keys if before.get(key) != now.get(key)]
-        deeper = [differences(before.get(key), now.get(key), f"{name}{' ' if name else ''}{key}") for key in changed]
-        phrases = [phrase for part in deeper for phrase in part]
-        return phrases if len(phrases) <= 5 else [*phrases[:5], f"and {len(phrases) - 5} more"]
-    if before == now:
-        return []
-    if before is None or now is None:
-        return [f"{name} {'added' if before is None else 'gone'}"]
-    return [f"{name}: {_short(before)} -> {_short(now)}"]
-
-
-def _short(value: object) -> str:
-    """`value` for a message; a digest by its beginning."""
-    text = str(value)
-    return text[:8] if re.fullmatch(r"[0-9a-f]{24,}", text) else text
 
 
 def _read_record(path: Path) -> Any:

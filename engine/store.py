@@ -3,6 +3,9 @@
 The filesystems are pyarrow's own, which its wheels hold for all three kinds of store. Credentials come from the
 environment as each vendor's tools read them, or from the URI; what is shown, recorded and compared is `StorePath.uri`,
 which has neither credentials nor options.
+
+pyarrow is imported where it is used: a night on which nothing is new needs none of it, and 0.2 s are a third of such a
+run.
 """
 
 import os
@@ -11,16 +14,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
-
-import pyarrow as pa
-from pyarrow import fs
 
 from .errors import InputError
 
-STORE_ERRORS = (OSError, pa.ArrowException)
-"""What a filesystem of pyarrow may raise."""
+if TYPE_CHECKING:
+    from pyarrow import fs
 
 S3_RETRIES = 10
 """Of one request: the pause doubles from 25 ms, so a store that is away for 25 seconds stops no run."""
@@ -42,6 +42,13 @@ _URI = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """Keys are taken as they are, as in `aws s3 cp`; a `?` with no `name=value` behind it is a glob's."""
+
+
+def store_errors() -> tuple[type[BaseException], ...]:
+    """What a filesystem of pyarrow may raise; for `except`, which asks only when something is raised."""
+    import pyarrow as pa
+
+    return OSError, pa.ArrowException
 
 
 def is_uri(name: object) -> bool:
@@ -115,7 +122,7 @@ class StorePath:
         return self.path.rpartition("/")[2]
 
     @property
-    def filesystem(self) -> fs.FileSystem:
+    def filesystem(self) -> "fs.FileSystem":
         """Raises InputError when the environment lacks what is needed to reach the store."""
         return _filesystem(self.scheme, self.account, self.options, self.secret)
 
@@ -126,18 +133,20 @@ class StorePath:
     def __truediv__(self, name: str) -> "StorePath":
         return self.at(f"{self.path}/{name}")
 
-    def info(self) -> fs.FileInfo:
-        """Of type NotFound when there is nothing. Raises STORE_ERRORS."""
+    def info(self) -> "fs.FileInfo":
+        """Of type NotFound when there is nothing. Raises `store_errors`."""
         return self.filesystem.get_file_info(self.path)
 
-    def below(self) -> list[fs.FileInfo]:
-        """All objects under the prefix, at any depth, sorted; none for a missing prefix. Raises STORE_ERRORS."""
+    def below(self) -> "list[fs.FileInfo]":
+        """All objects under the prefix, at any depth, sorted; none for a missing prefix. Raises `store_errors`."""
+        from pyarrow import fs
+
         selector = fs.FileSelector(self.path, recursive=True, allow_not_found=True)
         found = [info for info in self.filesystem.get_file_info(selector) if info.is_file]
         return sorted(found, key=lambda info: str(info.path).split("/"))
 
     def tail(self, size: int, count: int) -> bytes:
-        """The last `count` of an object's `size` bytes. Raises STORE_ERRORS."""
+        """The last `count` of an object's `size` bytes. Raises `store_errors`."""
         with self.filesystem.open_input_file(self.path) as stream:
             stream.seek(max(0, size - count))
             return bytes(stream.read(count))
@@ -156,7 +165,7 @@ def reason(error: BaseException) -> str:
 @cache
 def _filesystem(
     scheme: str, account: str, options: tuple[tuple[str, str], ...], secret: tuple[str, str] | None
-) -> fs.FileSystem:
+) -> "fs.FileSystem":
     chosen: dict[str, Any] = dict(options)
     if "anonymous" in chosen:
         chosen["anonymous"] = chosen["anonymous"].lower() == "true"
@@ -166,11 +175,13 @@ def _filesystem(
         raise InputError(
             f"{scheme}://: this pyarrow was built without it ({error}); install pyarrow's wheel"
         ) from error
-    except (ValueError, *STORE_ERRORS) as error:
+    except (ValueError, *store_errors()) as error:
         raise InputError(f"{scheme}://: the store's settings are wrong ({reason(error)})") from error
 
 
-def _open_s3(options: dict[str, Any], _: str, secret: tuple[str, str] | None) -> fs.FileSystem:
+def _open_s3(options: dict[str, Any], _: str, secret: tuple[str, str] | None) -> "fs.FileSystem":
+    from pyarrow import fs
+
     # pyarrow reads the endpoint from the environment in `from_uri` only, which has no way to set the retries.
     if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
         options.setdefault("endpoint_override", endpoint)
@@ -184,11 +195,15 @@ def _open_s3(options: dict[str, Any], _: str, secret: tuple[str, str] | None) ->
     )
 
 
-def _open_gs(options: dict[str, Any], _: str, __: tuple[str, str] | None) -> fs.FileSystem:
+def _open_gs(options: dict[str, Any], _: str, __: tuple[str, str] | None) -> "fs.FileSystem":
+    from pyarrow import fs
+
     return fs.GcsFileSystem(**options, retry_time_limit=timedelta(seconds=RETRY_SECONDS))
 
 
-def _open_azure(options: dict[str, Any], account: str, _: tuple[str, str] | None) -> fs.FileSystem:
+def _open_azure(options: dict[str, Any], account: str, _: tuple[str, str] | None) -> "fs.FileSystem":
+    from pyarrow import fs
+
     account = account or _first("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME") or ""
     if not account:
         raise InputError("az://: no storage account; set AZURE_STORAGE_ACCOUNT, or write abfs://container@account/...")
@@ -202,7 +217,7 @@ def _first(*names: str) -> str | None:
     return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
 
-_OPENERS: Mapping[str, Callable[[dict[str, Any], str, tuple[str, str] | None], fs.FileSystem]] = {
+_OPENERS: Mapping[str, Callable[[dict[str, Any], str, tuple[str, str] | None], Any]] = {
     "s3": _open_s3,
     "gs": _open_gs,
     "az": _open_azure,

@@ -19,7 +19,7 @@ from pyarrow import fs
 
 from .errors import OutputError
 from .staging import RUN_KEY, TALLY_KEY
-from .store import STORE_ERRORS, StorePath, reason
+from .store import StorePath, reason, store_errors
 from .tally import Tally
 
 MARKER = "_SUCCESS"
@@ -75,7 +75,7 @@ class StoreOutput:
             raise OutputError(f"{self}: exists already; use --overwrite to replace it")
 
     def objects(self) -> dict[str, int]:
-        """Name below the prefix -> size in bytes of all that is there; the object itself as "". Raises STORE_ERRORS.
+        """Name below the prefix -> size in bytes of all that is there; the object itself as "". Raises `store_errors`.
 
         Empty objects are left out: Azure shows one from the moment an upload begins.
         """
@@ -92,18 +92,18 @@ class StoreOutput:
         return self.place / name if name else self.place
 
     def belongs_to(self, run: str) -> bool:
-        """Whether every part that is there is of this run. Raises STORE_ERRORS."""
+        """Whether every part that is there is of this run. Raises `store_errors`."""
         return all(run_of(self.part(name)) == run for name in self.objects() if name != MARKER)
 
     def is_finished(self, run: str) -> bool:
-        """Whether the whole output of this run is there. Raises STORE_ERRORS."""
+        """Whether the whole output of this run is there. Raises `store_errors`."""
         found = self.objects()
         if self.is_single:
             return bool(found) and self.belongs_to(run)
         return MARKER in found and _read_marker(self.place / MARKER).get("run") == run
 
     def tally(self) -> Tally:
-        """The counts stored in the output. Raises STORE_ERRORS, and OutputError when it is none of nerx's."""
+        """The counts stored in the output. Raises `store_errors`, and OutputError when it is none of nerx's."""
         parts = [self.part(name) for name in sorted(self.objects().keys() - {MARKER})]
         try:
             counts = [Tally.from_json(_metadata(part)[TALLY_KEY].decode()) for part in parts]
@@ -112,11 +112,11 @@ class StoreOutput:
         return sum(counts, Tally())
 
     def put_file(self, path: Path) -> None:
-        """Send a finished file, if it is not there already. Raises STORE_ERRORS."""
+        """Send a finished file, if it is not there already. Raises `store_errors`."""
         _put(path, self.place, self.objects().get("", 0))
 
     def put_folder(self, folder: Path, run: str) -> None:
-        """Send the parts in `folder` that are not there already, then the marker. Raises STORE_ERRORS.
+        """Send the parts in `folder` that are not there already, then the marker. Raises `store_errors`.
 
         A kill at any moment leaves parts without a marker, and the same call sends what is missing.
         """
@@ -142,7 +142,7 @@ def telling(output: StoreOutput) -> Iterator[None]:
     """Turns a store's error into an OutputError of one line."""
     try:
         yield
-    except STORE_ERRORS as error:
+    except store_errors() as error:
         raise OutputError(f"{output}: cannot be reached ({reason(error)})") from error
 
 
@@ -166,7 +166,7 @@ def _put(path: Path, place: StorePath, size_there: int) -> None:
     for attempt in range(UPLOADS, 0, -1):
         try:
             _send(path, place)
-        except STORE_ERRORS:
+        except store_errors():
             # The reply to the last request may be what was lost: then the object is there, and its upload is unknown.
             if attempt == 1 and not _same(path, place, place.info().size):
                 raise
@@ -176,7 +176,7 @@ def _put(path: Path, place: StorePath, size_there: int) -> None:
 
 
 def _send(path: Path, place: StorePath) -> None:
-    """Send a file in one write, which Arrow sends in parts. Raises STORE_ERRORS.
+    """Send a file in one write, which Arrow sends in parts. Raises `store_errors`.
 
     One, because a stream that is left, for whatever reason, is closed, and closing publishes what was written so far;
     and not `copy_files`, which returns as if nothing had happened when the last part is refused (tried on pyarrow 26).
@@ -201,7 +201,7 @@ def _same(path: Path, place: StorePath, size_there: int | None) -> bool:
 
 
 def _read_marker(place: StorePath) -> dict[str, object]:
-    """Empty for a marker that nerx did not write. Raises STORE_ERRORS."""
+    """Empty for a marker that nerx did not write. Raises `store_errors`."""
     with place.filesystem.open_input_stream(place.path) as stream:
         content = stream.read()
     try:

@@ -7,9 +7,10 @@ machine that writes the same URI are the checks of `StoreOutput`: before the run
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .fingerprint import digest_of
 from .output import check_output
 from .sink import Sink
-from .staging import Piece, digest_of
+from .staging import Piece
 from .store_output import StoreOutput, telling
 from .tally import Tally
 

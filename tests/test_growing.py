@@ -24,7 +24,8 @@ from nerx.engine import manifest
 from nerx.engine.errors import CorpusError, OutputError, OutputLockedError
 from nerx.engine.lock import OutputLock
 from nerx.engine.manifest import manifest_file
-from nerx.engine.output import lock_file, output_tally
+from nerx.engine.output import output_tally
+from nerx.engine.place import lock_file
 from nerx.engine.retry import FailedRows
 
 HERE = Path(__file__).parent

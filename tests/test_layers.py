@@ -33,9 +33,10 @@ ENGINE_ORDER = [
         "model",
     ),
     *("batching", "proposal", "slots", "decoder", "extractor", "pace", "recall"),
-    *("store", "prefix"),
-    *("share", "listing", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"),
-    *("corpus", "tally", "staging", "store_output", "output", "lock", "manifest", "part", "increment", "growing"),
+    *("store", "prefix", "listing"),
+    *("fingerprint", "publication", "place", "lock", "manifest", "increment"),
+    *("share", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"),
+    *("corpus", "tally", "staging", "store_output", "output", "part", "growing"),
     *("writer", "shard_sink", "sink", "store_sink", "shared_sink", "growing_sink", "pipeline", "frame", "retry"),
     *("ray_backend", "failure", "report", "openmetrics", "published", "comparison", "verification"),
 ]

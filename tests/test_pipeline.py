@@ -21,8 +21,9 @@ from killing import killed_at
 
 from nerx.engine.corpus import open_corpus
 from nerx.engine.errors import CorpusError, NerxError
-from nerx.engine.output import is_under_way, output_tally
+from nerx.engine.output import output_tally
 from nerx.engine.pipeline import Progress, RunSummary, dry_run, open_sink, run
+from nerx.engine.place import is_under_way
 
 HERE = Path(__file__).parent
 TEXTS = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

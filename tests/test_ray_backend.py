@@ -19,8 +19,8 @@ from capitals import Capitals
 
 from nerx.engine.corpus import open_corpus
 from nerx.engine.errors import AdapterError, CorpusError, InputError, NerxError
-from nerx.engine.output import staging_folder
 from nerx.engine.pipeline import Progress, open_sink, run
+from nerx.engine.place import staging_folder
 from nerx.engine.shard_sink import Token
 
 pytest.importorskip("ray")

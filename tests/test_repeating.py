@@ -28,7 +28,7 @@ from nerx.cli.app import main
 try:
     main(sys.argv[1:])
 except SystemExit as end:
-    print(end.code, sorted({"torch", "transformers", "polars"} & set(sys.modules)))
+    print(end.code, sorted({"torch", "transformers", "polars", "numpy", "pyarrow"} & set(sys.modules)))
 """
 
 
@@ -81,7 +81,7 @@ def test_an_option_that_changed_is_named(nerx: Nerx, lake: Path, tiny_adapter: P
     assert nerx(*command, "--min-score", 0.9, "--noop-code", 9).code == 9
 
 
-def test_nothing_new_among_a_thousand_inputs_takes_less_than_a_second_and_no_torch(
+def test_nothing_new_among_a_thousand_inputs_takes_less_than_a_second_and_no_heavy_library(
     tiny_adapter: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """In processor time, and the best of five: other work on the machine is not nerx's fault."""
@@ -95,8 +95,9 @@ def test_nothing_new_among_a_thousand_inputs_takes_less_than_a_second_and_no_tor
         os.utime(path, (long_ago, long_ago))
     arguments = ["extract", lake, "--adapter", tiny_adapter, "--out", out, "--incremental", "--noop-code", "9"]
     command = [sys.executable, "-c", LOADED, *map(str, arguments)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # reads inputs whose time has changed
     processor, wall = [], []
-    for _ in range(6):
+    for _ in range(5):
         before, began = os.times(), time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         after = os.times()
@@ -181,7 +182,7 @@ def test_nothing_to_retry_loads_no_model(tiny_adapter: Path, tmp_path: Path) -> 
     command = [sys.executable, "-c", LOADED, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "no row has failed" in done.stdout
-    assert done.stdout.splitlines()[-1] == "0 []"
+    assert done.stdout.splitlines()[-1] == "0 ['numpy', 'pyarrow']"
 
 
 @pytest.mark.parametrize(

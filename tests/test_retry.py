@@ -15,8 +15,9 @@ from test_pipeline import everything
 from nerx.engine.corpus import open_corpus
 from nerx.engine.errors import OutputError, OutputLockedError
 from nerx.engine.lock import OutputLock
-from nerx.engine.output import lock_file, output_tally, staging_folder
+from nerx.engine.output import output_tally
 from nerx.engine.pipeline import open_sink, options_text, run
+from nerx.engine.place import lock_file, staging_folder
 from nerx.engine.retry import FailedRows, RetrySummary
 
 OUTPUTS = pytest.mark.parametrize("name", ["out.parquet", "out"])

@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 from nerx.engine.corpus import Corpus, open_corpus
 from nerx.engine.entity import ENTITIES, entity_columns, settle
 from nerx.engine.errors import NerxError, OutputError, OutputLockedError
-from nerx.engine.output import check_output, output_tally, staging_folder
+from nerx.engine.fingerprint import differences
+from nerx.engine.output import check_output, output_tally
 from nerx.engine.pipeline import open_sink, run
+from nerx.engine.place import staging_folder
+from nerx.engine.publication import Publication
 from nerx.engine.sink import Sink
 from nerx.engine.span import Extraction, Span
-from nerx.engine.staging import Publication, differences
 
 
 def make_corpus(folder: Path, count: int = 100, *, shard_rows: int = 30, **options) -> Corpus:
