@@ -43,8 +43,8 @@ RESULT = Path(__file__).parent / "results" / "faults.json"
 class Size:
     """How much of everything. `kills`: of each backend, shared by both kinds of output."""
 
-    files: int = 12
-    rows_a_file: int = 500
+    files: int = 8
+    rows_a_file: int = 250
     kills_local: int = 150
     kills_ray: int = 50
     pairs: int = 10

@@ -2,7 +2,9 @@
 
 A tiny base with random weights reads them, since it tags wildly, whatever the text: right or wrong is not the question.
 
-python benchmarks/hostile.py [--quick] [--rows N] [--megabytes N] [--json FILE]
+python benchmarks/hostile.py [--quick] [--rows N] [--megabytes N] [--work DIR] [--json FILE]
+
+With --work it can be stopped and started again: what is finished stays there, and the run goes on after it.
 """
 
 import argparse
@@ -11,7 +13,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,10 +38,13 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=4, help="texts of a megabyte among them")
     parser.add_argument("--quick", action="store_true", help="2,000 rows, the longest of a few hundred characters")
     parser.add_argument("--json", type=Path, default=RESULT)
+    parser.add_argument("--work", type=Path, help="a folder that is kept, so that a stopped run can go on")
     options = parser.parse_args()
     rows, megabytes = (2000, 0) if options.quick else (options.rows, options.megabytes)
     with tempfile.TemporaryDirectory() as folder:
-        result = measure(Path(folder), rows, megabytes)
+        work = options.work or Path(folder)
+        work.mkdir(parents=True, exist_ok=True)
+        result = measure(work, rows, megabytes)
     when = {"commit": commit(), "date": datetime.now(UTC).isoformat(timespec="seconds")}
     record = {"machine": this_machine().to_dict(), **when, "megabyte_texts": megabytes, **result}
     options.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -49,12 +53,14 @@ def main() -> None:
 
 def measure(folder: Path, rows: int, megabytes: int) -> dict[str, object]:
     """Extract and verify in `folder`; raises AssertionError at the first row that is off."""
-    adapter = make_adapter(folder)
-    source, out, report = folder / "in.parquet", folder / "out.parquet", folder / "report.json"
-    write_hostile(source, rows, megabytes=megabytes)
-    began = time.monotonic()
-    extracted = command("extract", source, "--adapter", adapter, "--out", out, "--report", report)
-    seconds = time.monotonic() - began
+    source, out, report = folder / f"{rows}-{megabytes}.parquet", folder / "out.parquet", folder / "report.json"
+    adapter = folder / "adapter"
+    if not source.exists():  # written last: where it is, the adapter is too
+        make_adapter(folder)
+        write_hostile(folder / "in.tmp", rows, megabytes=megabytes).rename(source)
+    extracted = (
+        0 if out.exists() else command("extract", source, "--adapter", adapter, "--out", out, "--report", report)
+    )
     if extracted:
         raise SystemExit(f"extract ended with {extracted}")
     counts = assert_exact(source, out)
@@ -67,7 +73,7 @@ def measure(folder: Path, rows: int, megabytes: int) -> dict[str, object]:
         "rows_lost": rows - counts["rows"],
         "extract_exit_code": extracted,
         "verify_exit_code": command("inspect", out, "--verify", "--adapter", adapter),
-        "seconds": round(seconds, 1),
+        "seconds": round(told["seconds"], 1),
     }
 
 

@@ -169,13 +169,14 @@ def _filesystem(
     chosen: dict[str, Any] = dict(options)
     if "anonymous" in chosen:
         chosen["anonymous"] = chosen["anonymous"].lower() == "true"
+    wrong: tuple[type[BaseException], ...] = (ValueError, *store_errors())
     try:
         return _OPENERS[scheme](chosen, account, secret)
     except ImportError as error:  # a pyarrow that was built without it; its wheels are not
         raise InputError(
             f"{scheme}://: this pyarrow was built without it ({error}); install pyarrow's wheel"
         ) from error
-    except (ValueError, *store_errors()) as error:
+    except wrong as error:
         raise InputError(f"{scheme}://: the store's settings are wrong ({reason(error)})") from error
 
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from streaming import make_adapter, text_of
 
 NERX = (sys.executable, "-m", "nerx")
-ROW_BYTES = 16_000
+ROW_BYTES = 40_000
 """Of the payload of one row."""
 
 WAYS: Mapping[str, tuple[str, tuple[str, ...]]] = {
