@@ -118,7 +118,7 @@ def count_kills(scene: Scene, size: Size, ledger: Ledger) -> None:
             counts = kills.Kills(**(ledger.get("kills", name) or {}))
             if 2 * counts.kills >= wanted:
                 continue
-            counts.seconds = round(kills.undisturbed_seconds(scene, backend, way), 1)
+            counts.cpu_seconds = round(kills.undisturbed_seconds(scene, backend, way), 1)
             while 2 * counts.kills < wanted:
                 kills.until_done(scene, backend, way, counts, whole)
                 ledger.put("kills", name, kills.to_dict(counts))

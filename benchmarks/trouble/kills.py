@@ -1,25 +1,31 @@
 """kill -9 at random moments of full runs, again and again until each is through.
 
-A moment is drawn evenly from the time that an undisturbed run takes, start-up and all. The whole process group is
-killed, and the next run begins at once, whatever still dies of the last one. Once a run gets to its end before its
-moment comes, the output is compared with the undisturbed one, and the next begins.
+A moment is drawn evenly from the CPU time that an undisturbed run takes, start-up and all: by the clock it would be
+another one whenever other work on the machine comes or goes. The whole process group is killed, and the next run begins
+at once, whatever still dies of the last one. Once a run gets to its end before its moment comes, the output is compared
+with the undisturbed one, and the next begins.
 """
 
 import random
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .scene import Ended, Scene, compare, ended, extract, kill, require_done, started
+from .scene import Ended, Scene, compare, ended, kill, require_done, started
 
 KINDS: dict[str, tuple[str, ...]] = {"local": (), "ray": ("--backend", "ray", "--workers", "2")}
 """Backend -> its options."""
+
+POLL_SECONDS = 0.1
 
 
 @dataclass(slots=True)
@@ -40,8 +46,8 @@ class Kills:
     leftovers: int = 0
     stages: dict[str, int] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    """Of an undisturbed run."""
+    cpu_seconds: float = 0.0
+    """Of an undisturbed run, all of its processes together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +88,38 @@ class Place:
 
 
 def undisturbed_seconds(scene: Scene, backend: str, way: str) -> float:
-    """Of a run that begins with nothing; makes the folder in which `until_done` works, too."""
+    """CPU seconds of a run that begins with nothing."""
     place = _place(scene, backend, way)
-    began = time.monotonic()
-    require_done(extract(scene.command(place.out, *KINDS[backend], way=way)))
-    seconds = time.monotonic() - began
+    with started(scene.command(place.out, *KINDS[backend], way=way)) as process:
+        seconds = max(busy_seconds(process))
+        require_done(ended(process))
     place.clear()
     return seconds
+
+
+def busy_seconds(process: subprocess.Popen[str]) -> Iterator[float]:
+    """CPU seconds of a process and of all that live below it, ten times a second until it ends."""
+    watched = psutil.Process(process.pid)
+    while process.poll() is None:
+        total = 0.0
+        with suppress(psutil.NoSuchProcess):
+            for member in (watched, *watched.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    total += sum(member.cpu_times()[:2])
+        yield total
+        time.sleep(POLL_SECONDS)
+
+
+def outlives(process: subprocess.Popen[str], cpu_seconds: float, further_seconds: float) -> bool:
+    """Wait until a process has worked for so long, and so much longer by the clock: whether it is still there then."""
+    for busy in busy_seconds(process):
+        if busy >= cpu_seconds:
+            break
+    try:
+        process.wait(further_seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
 
 
 def until_done(scene: Scene, backend: str, way: str, counts: Kills, whole: pa.Table) -> None:
@@ -96,12 +127,10 @@ def until_done(scene: Scene, backend: str, way: str, counts: Kills, whole: pa.Ta
     place = _place(scene, backend, way)
     command = scene.command(place.out, *KINDS[backend], way=way)
     draw = random.Random(f"{backend} {way} {counts.kills} {counts.runs}")
-    for attempt in range(100):
-        before, began = place.owner(), time.monotonic()
+    for _ in range(100):
+        before = place.owner()
         with started(command) as process:
-            try:
-                process.wait(draw.uniform(0, counts.seconds))
-            except subprocess.TimeoutExpired:
+            if outlives(process, draw.uniform(0, counts.cpu_seconds), draw.uniform(0, POLL_SECONDS)):
                 kill(process)
                 process.wait()
                 counts.kills += 1
@@ -112,8 +141,6 @@ def until_done(scene: Scene, backend: str, way: str, counts: Kills, whole: pa.Ta
                 done = Ended(0, "", {})  # all was done, and the same command would now be refused
             else:
                 done = ended(process)
-                if attempt == 0 and done.code == 0:  # other work on the machine comes and goes
-                    counts.seconds = round(time.monotonic() - began, 1)
         if done.code == 0:
             _judge(place, done.result, counts, whole)
             break

@@ -22,11 +22,11 @@ def _kills(counts: Mapping[str, Any]) -> str:
     lines = []
     for name, one in counts.items():
         fields = ("kills", "runs", "equal", "resumed", "rows_lost", "rows_twice", "leftovers")
-        lines.append([name, f"{one['seconds']:.0f}", *(one[field] for field in fields), len(one["errors"])])
+        lines.append([name, f"{one['cpu_seconds']:.0f}", *(one[field] for field in fields), len(one["errors"])])
         total.update({field: one[field] for field in fields})
     lines.append(["all", "", *total.values(), sum(len(one["errors"]) for one in counts.values())])
     head = [
-        *("run", "s undisturbed", "kill -9", "outputs", "equal", "resumed", "rows lost", "rows twice", "leftovers"),
+        *("run", "CPU s undisturbed", "kill -9", "outputs", "equal", "resumed", "rows lost", "rows twice", "leftovers"),
         "errors",
     ]
     stages = Counter[str]()
