@@ -45,8 +45,8 @@ class Size:
 
     files: int = 8
     rows_a_file: int = 250
-    kills_local: int = 150
-    kills_ray: int = 50
+    kills_local: int = 180
+    kills_ray: int = 40
     pairs: int = 10
     seeds: int = 3
     inputs: int = 1000
@@ -118,7 +118,7 @@ def count_kills(scene: Scene, size: Size, ledger: Ledger) -> None:
             counts = kills.Kills(**(ledger.get("kills", name) or {}))
             if 2 * counts.kills >= wanted:
                 continue
-            counts.cpu_seconds = round(kills.undisturbed_seconds(scene, backend, way), 1)
+            kills.take_times(scene, backend, way, counts)
             while 2 * counts.kills < wanted:
                 kills.until_done(scene, backend, way, counts, whole)
                 ledger.put("kills", name, kills.to_dict(counts))

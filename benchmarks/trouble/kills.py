@@ -1,9 +1,9 @@
 """kill -9 at random moments of full runs, again and again until each is through.
 
-A moment is drawn evenly from the CPU time that an undisturbed run takes, start-up and all: by the clock it would be
-another one whenever other work on the machine comes or goes. The whole process group is killed, and the next run begins
-at once, whatever still dies of the last one. Once a run gets to its end before its moment comes, the output is compared
-with the undisturbed one, and the next begins.
+A moment is drawn evenly from the CPU time that an undisturbed run takes: by the clock it would be another one whenever
+other work on the machine comes or goes. One in four may be during the start-up, which is half of so short a run. The
+whole process group is killed, and the next run begins at once, whatever still dies of the last one. Once a run gets to
+its end before its moment comes, the output is compared with the undisturbed one, and the next begins.
 """
 
 import random
@@ -26,14 +26,15 @@ KINDS: dict[str, tuple[str, ...]] = {"local": (), "ray": ("--backend", "ray", "-
 """Backend -> its options."""
 
 POLL_SECONDS = 0.1
+AFTER_START = 0.75
+"""Of the moments."""
 
 
 @dataclass(slots=True)
 class Kills:
     """Counts so far, of one backend and one kind of output. `stages` says where the kills struck.
 
-    `runs` came to their end; of these `equal` are as the undisturbed run, and `resumed` say that they found rows of
-    killed ones.
+    `runs` came to their end; of these `equal` are as the undisturbed run, and `resumed` found parts of killed ones.
     `errors` are exit codes and messages of runs that ended otherwise than by a kill or with 0.
     """
 
@@ -48,6 +49,8 @@ class Kills:
     errors: list[str] = field(default_factory=list)
     cpu_seconds: float = 0.0
     """Of an undisturbed run, all of its processes together."""
+    start_seconds: float = 0.0
+    """Of these, what passes before the run opens its staging folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,10 @@ class Place:
             return "assembling"
         return "publishing a part" if any(name.endswith(".tmp") for name in names) else "extracting"
 
+    def has_parts(self) -> bool:
+        """Whether a run would find finished rows."""
+        return any(self.staging.glob("part-*.parquet"))
+
     def leftovers(self) -> int:
         """Files beside a finished output that no run should leave."""
         return len([*self.out.parent.glob(f".{self.out.name}*"), *self.out.parent.glob("*.tmp")])
@@ -87,14 +94,19 @@ class Place:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def undisturbed_seconds(scene: Scene, backend: str, way: str) -> float:
-    """CPU seconds of a run that begins with nothing."""
+def take_times(scene: Scene, backend: str, way: str, counts: Kills) -> None:
+    """Of a run that begins with nothing and is not disturbed."""
     place = _place(scene, backend, way)
+    start = seconds = 0.0
+    has_begun = False
     with started(scene.command(place.out, *KINDS[backend], way=way)) as process:
-        seconds = max(busy_seconds(process))
+        for busy in busy_seconds(process):
+            has_begun = has_begun or place.staging.exists()
+            start = start if has_begun else busy
+            seconds = max(seconds, busy)
         require_done(ended(process))
     place.clear()
-    return seconds
+    counts.cpu_seconds, counts.start_seconds = round(seconds, 1), round(start, 1)
 
 
 def busy_seconds(process: subprocess.Popen[str]) -> Iterator[float]:
@@ -128,9 +140,10 @@ def until_done(scene: Scene, backend: str, way: str, counts: Kills, whole: pa.Ta
     command = scene.command(place.out, *KINDS[backend], way=way)
     draw = random.Random(f"{backend} {way} {counts.kills} {counts.runs}")
     for _ in range(100):
-        before = place.owner()
+        before, resumed = place.owner(), place.has_parts()
+        first = counts.start_seconds if draw.random() < AFTER_START else 0
         with started(command) as process:
-            if outlives(process, draw.uniform(0, counts.cpu_seconds), draw.uniform(0, POLL_SECONDS)):
+            if outlives(process, draw.uniform(first, counts.cpu_seconds), draw.uniform(0, POLL_SECONDS)):
                 kill(process)
                 process.wait()
                 counts.kills += 1
@@ -142,7 +155,8 @@ def until_done(scene: Scene, backend: str, way: str, counts: Kills, whole: pa.Ta
             else:
                 done = ended(process)
         if done.code == 0:
-            _judge(place, done.result, counts, whole)
+            _judge(place, counts, whole)
+            counts.resumed += resumed
             break
         counts.errors.append(f"{done.code}: {done.with_paths_from(scene.work)}")
     else:
@@ -150,11 +164,10 @@ def until_done(scene: Scene, backend: str, way: str, counts: Kills, whole: pa.Ta
     place.clear()
 
 
-def _judge(place: Place, result: Any, counts: Kills, whole: pa.Table) -> None:
+def _judge(place: Place, counts: Kills, whole: pa.Table) -> None:
     found = compare(pq.read_table(place.out), whole)
     counts.runs += 1
     counts.equal += found.equal
-    counts.resumed += result.get("resumed_rows", 0) > 0
     counts.rows_lost += found.rows_lost
     counts.rows_twice += found.rows_twice
     counts.leftovers += place.leftovers()
