@@ -22,7 +22,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,8 @@ class Size:
 
     files: int = 8
     rows_a_file: int = 250
-    kills_local: int = 180
-    kills_ray: int = 40
+    kills_local: int = 150
+    kills_ray: int = 50
     pairs: int = 10
     seeds: int = 3
     inputs: int = 1000
@@ -94,6 +94,8 @@ def main() -> None:
     options = parse()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that disks are unmounted and folders removed
     size = QUICK if options.quick else Size()
+    if options.kills:
+        size = replace(size, kills_local=options.kills[0], kills_ray=options.kills[1])
     ledger = Ledger(options.json, datetime.now(UTC))
     for part in options.again:
         ledger.cells.pop(part, None)
@@ -167,6 +169,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="leave the other parts as they are")
     parser.add_argument("--again", nargs="+", choices=names, default=[], help="forget what is known of these parts")
     parser.add_argument("--quick", action="store_true", help="a few of each, to a file of its own")
+    parser.add_argument("--kills", type=int, nargs=2, metavar=("LOCAL", "RAY"), help="so many, in place of 150 and 50")
     parser.add_argument("--work", type=Path, help="a folder for temporary files, 2 GB")
     parser.add_argument("--json", type=Path, metavar="FILE", help="result, with a .md beside it; default: in results/")
     options = parser.parse_args()
