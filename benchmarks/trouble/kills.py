@@ -3,7 +3,8 @@
 A moment is drawn evenly from the CPU time that an undisturbed run takes: by the clock it would be another one whenever
 other work on the machine comes or goes. One in four may be during the start-up, which is half of so short a run. The
 whole process group is killed, and the next run begins at once, whatever still dies of the last one. Once a run gets to
-its end before its moment comes, the output is compared with the undisturbed one, and the next begins.
+its end before its moment comes, the output is compared with the undisturbed one, and the next begins. Ray's workers
+have groups of their own: they notice some seconds later that they are orphans, while the next run is under way.
 """
 
 import random

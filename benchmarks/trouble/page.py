@@ -35,8 +35,9 @@ def _kills(counts: Mapping[str, Any]) -> str:
     struck = ", ".join(f"{stage} {count}" for stage, count in stages.most_common())
     errors = "".join(f"- {error}\n" for one in counts.values() for error in one["errors"])
     return (
-        "## kill -9 at random moments\n\nOf the whole process group; the next run begins at once. Resumed: outputs for "
-        f"which rows of killed runs were kept.\n\n{_table(head, lines)}\nWhere they struck: {struck}.\n{errors}"
+        "## kill -9 at random moments\n\nOf the whole process group; the next run begins at once, while Ray's workers "
+        "of the last one, which have groups of their own, may still be there. Resumed: outputs for which rows of killed "
+        f"runs were kept.\n\n{_table(head, lines)}\nWhere they struck: {struck}.\n{errors}"
     )
 
 
