@@ -36,7 +36,7 @@ def _kills(counts: Mapping[str, Any]) -> str:
     errors = "".join(f"- {error}\n" for one in counts.values() for error in one["errors"])
     return (
         "## kill -9 at random moments\n\nOf the whole process group; the next run begins at once, while Ray's workers "
-        "of the last one, which have groups of their own, may still be there. Resumed: outputs with rows of killed runs."
+        "of the last one, which have groups of their own, may still be there. Resumed: with rows of killed runs."
         f"\n\n{_table(head, lines)}\nWhere they struck: {struck}.\n{errors}"
     )
 
