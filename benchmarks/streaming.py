@@ -12,6 +12,7 @@ The result is written after each size, with a page and a plot of the memory over
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -51,6 +52,7 @@ class Measured:
     peak_mib: float
     drift_mib: float
     seconds: float
+    cpu_seconds: float
     rows_a_second: float
     input_bytes: int
     mib: Curve
@@ -65,7 +67,7 @@ def main() -> None:
         for rows in options.rows:
             found.append(measure(work, adapter, rows, options.threads))
             if options.json:
-                write(options.json, found, options.threads)
+                write(options.json, found, options.threads, options.note)
     print(f"peak memory of {found[-1].rows:,} rows over {found[0].rows:,}: {peak_ratio(found)}")
 
 
@@ -73,13 +75,14 @@ def peak_ratio(found: Sequence[Measured]) -> float:
     return round(found[-1].peak_mib / found[0].peak_mib, 3)
 
 
-def write(path: Path, found: Sequence[Measured], threads: int) -> None:
+def write(path: Path, found: Sequence[Measured], threads: int, note: str) -> None:
     """The record, a page and a plot, of the same name."""
     record: dict[str, Any] = {
         "benchmark": "streaming",
         "runs": [asdict(one) for one in found],
         "peak_ratio": peak_ratio(found),
         "threads": threads,
+        "note": note,
         "machine": this_machine().to_dict(),
         "commit": commit(),
         "date": datetime.now(UTC).date().isoformat(),
@@ -94,7 +97,7 @@ def to_page(record: dict[str, Any], picture: str) -> str:
     machine = record["machine"]
     lines = [
         f"| {one['rows']:,} | {one['entities']:,} | {one['peak_mib']:.0f} | {one['drift_mib']:+.0f} "
-        f"| {one['seconds']:,.0f} | {one['rows_a_second']:,.0f} |\n"
+        f"| {one['seconds']:,.0f} | {one['rows_a_second']:,.0f} | {_seconds(one['cpu_seconds'])} |\n"
         for one in record["runs"]
     ]
     return f"""# Memory of `nerx extract`
@@ -102,13 +105,19 @@ def to_page(record: dict[str, Any], picture: str) -> str:
 The real command on one Parquet file, a tiny base with random weights. Every row came out once, in order, with all its
 columns equal and every entity at its offsets. Drift: median memory of a run's last fifth less that of its second.
 
-| rows | entities | peak MiB | drift MiB | seconds | rows/s |
-|---:|---:|---:|---:|---:|---:|
+| rows | entities | peak MiB | drift MiB | seconds | rows/s | CPU s |
+|---:|---:|---:|---:|---:|---:|---:|
 {"".join(lines)}
 ![resident memory over the run]({picture})
 
 Measured on {machine["cpu"]}, {record["threads"]} thread, {record["date"]}, commit {record["commit"] or "unknown"}.
+{record["note"]}
 """
+
+
+def _seconds(value: float | None) -> str:
+    """Records of before 2026-11-22 have no CPU time."""
+    return "-" if value is None else f"{value:,.0f}"
 
 
 def make_adapter(work: Path) -> Path:
@@ -131,13 +140,14 @@ def measure(work: Path, adapter: Path, rows: int, threads: int) -> Measured:
     source, target = work / f"{rows}.parquet", work / f"{rows}.nerx.parquet"
     write_corpus(source, rows)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
-    began = time.monotonic()
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [*NERX, "extract", str(source), "--adapter", str(adapter), "--quiet"]
     process = subprocess.Popen(command, env=environment)
     samples = list(watch(process, began))
     if process.returncode:
         sys.exit(f"nerx extract ended with {process.returncode}")
-    seconds = time.monotonic() - began
+    seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     entities = compare(source, target)
     peak, fifth = max(mib for _, mib in samples), len(samples) // 5
     drift = statistics.median(mib for _, mib in samples[-fifth:]) - statistics.median(
@@ -154,6 +164,7 @@ def measure(work: Path, adapter: Path, rows: int, threads: int) -> Measured:
         peak_mib=round(peak, 1),
         drift_mib=round(drift, 1),
         seconds=round(seconds, 1),
+        cpu_seconds=round(cpu, 1),
         rows_a_second=round(rows / seconds, 1),
         input_bytes=size,
         mib=thinned(samples),
@@ -244,6 +255,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="5,000 and 20,000 rows")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--work", type=Path, default=None, help="a folder for temporary files")
+    parser.add_argument("--note", default="", help="what else is to be known of the result, for the page")
     parser.add_argument("--json", type=Path, default=None, help="the record, with a .md and an .svg beside it")
     options = parser.parse_args()
     if options.rows is None:
