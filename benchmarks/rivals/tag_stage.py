@@ -24,6 +24,7 @@ BENCHMARKS = Path(__file__).parents[1]
 sys.path.insert(0, str(BENCHMARKS.parent / "examples" / "base"))
 
 from corpora import AnnotatedSet, Row, RowSampler, read_sets  # noqa: E402
+from schedule import DECAY  # noqa: E402
 
 CACHE = BENCHMARKS / ".cache"
 
@@ -32,9 +33,6 @@ CHUNK = 256
 
 CHECKPOINT = 20
 """Chunks between checkpoints: about 250,000 tokens."""
-
-DECAY = 0.25
-"""Share of the tokens over which the rates come down, as in the base's recipe."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nerx.engine.place import staging_folder
+
 from .scene import Ended, Scene, compare, ended, kill, require_done, started
 
 KINDS: dict[str, tuple[str, ...]] = {"local": (), "ray": ("--backend", "ray", "--workers", "2")}
@@ -62,7 +64,7 @@ class Place:
 
     @property
     def staging(self) -> Path:
-        return self.out.with_name(f".{self.out.name}.nerx-partial")
+        return staging_folder(self.out)
 
     def owner(self) -> str:
         """Changes when a run takes the staging folder over."""

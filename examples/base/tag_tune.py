@@ -1,6 +1,6 @@
 """The tag stage: train the warm-started base and its drafter on annotated sets, in nerx's own format. Resumable.
 
-    python examples/base/tag_tune.py --data ../shared/data/ner --tokens 11e6 --work examples/base/work
+    python examples/base/tag_tune.py --data ../shared/data/ner --tokens 4.2e6 --work examples/base/work
     python examples/base/tag_tune.py ... --start WORK/text/base --tokens-in WORK/tokens --replay 0.1
 
 A rerun with the same arguments goes on from the last checkpoint, to the same weights as an undisturbed run.
