@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
+import checkpoint
 import torch
 from blocks import Blocks
 from corpora import Sampler, read_sets
@@ -144,11 +145,9 @@ class Learner:
         return {"step": self.step, "tokens": self.seen, "seconds": round(self.seconds), **found}
 
     def save(self) -> None:
-        place = self.options.work / "checkpoint.pt"
         state = {"parts": self.parts.state_dict(), "optimizer": self.optimizer.state_dict()}
         progress = (self.seen, self.step, self.chunk, self.seconds)
-        torch.save({**state, "progress": progress}, place.with_suffix(".new"))
-        place.with_suffix(".new").replace(place)
+        checkpoint.save({**state, "progress": progress}, self.options.work / "checkpoint.pt")
 
 
 def train(learner: Learner, data: Chunks) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from blocks import Blocks
+from checkpoint import save
 from schedule import share_of_rate
 from start import begin
 from torch import Tensor, nn
@@ -69,8 +70,7 @@ def train(network: Any, options: argparse.Namespace) -> float:
         for optimizer, of_groups in zip(optimizers, rates, strict=True):
             for group, rate in zip(optimizer.param_groups, of_groups, strict=True):
                 group["lr"] = rate * share
-        device_type = torch.device(options.device).type
-        with torch.autocast(device_type, torch.bfloat16, enabled=not options.float32):
+        with autocast(options):
             loss = forward(network, ids.to(options.device), cases.to(options.device))
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -91,8 +91,7 @@ def train(network: Any, options: argparse.Namespace) -> float:
             print(json.dumps(record), flush=True)
             states = [optimizer.state_dict() for optimizer in optimizers]
             state = {"network": network.state_dict(), "optimizers": states, "progress": (seen, step, seconds)}
-            torch.save(state, checkpoint.with_suffix(".new"))
-            checkpoint.with_suffix(".new").replace(checkpoint)
+            save(state, checkpoint)
             since, seen_before = time.monotonic(), seen
     return seconds
 
@@ -113,10 +112,14 @@ def perplexity(network: Any, held_out: Blocks, options: argparse.Namespace, most
     for number, (ids, cases) in enumerate(held_out.epoch("held out", options.batch)):
         if number == most:
             break
-        with torch.autocast(torch.device(options.device).type, torch.bfloat16, enabled=not options.float32):
+        with autocast(options):
             found.append(float(loss_of(network, ids.to(options.device), cases.to(options.device))))
     network.train()
     return math.exp(sum(found) / len(found))
+
+
+def autocast(options: argparse.Namespace) -> torch.autocast:
+    return torch.autocast(torch.device(options.device).type, torch.bfloat16, enabled=not options.float32)
 
 
 def endless(blocks: Blocks, seed: int, batch: int, *, skip: int) -> Iterator[tuple[Tensor, Tensor]]:
