@@ -68,44 +68,17 @@ class Tally:
         )
 
     def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
-            rows=self.rows + other.rows,
-            texts=self.texts + other.texts,
-            entities=self.entities + other.entities,
-            entities_per_label=_added(self.entities_per_label, other.entities_per_label),
-            failures=self.failures + other.failures,
-            characters_in=self.characters_in + other.characters_in,
-            characters_read=self.characters_read + other.characters_read,
-            tokens=self.tokens + other.tokens,
-            seconds=self.seconds + other.seconds,
-            scores=_added_bins(self.scores, other.scores),
-            repeats=self.repeats + other.repeats,
-            rounds=self.rounds + other.rounds,
-            drafted=self.drafted + other.drafted,
-            accepted=self.accepted + other.accepted,
-        )
+        return self._combined(other, 1)
 
     def __sub__(self, earlier: "Tally") -> "Tally":
         """What came since `earlier`, which this has grown from. Labels that nothing came to are left out."""
-        labels = {
-            label: count - earlier.entities_per_label.get(label, 0) for label, count in self.entities_per_label.items()
-        }
-        scores = _added_bins(self.scores, {label: tuple(-n for n in bins) for label, bins in earlier.scores.items()})
+        return self._combined(earlier, -1)
+
+    def _combined(self, other: "Tally", sign: int) -> "Tally":
         return Tally(
-            rows=self.rows - earlier.rows,
-            texts=self.texts - earlier.texts,
-            entities=self.entities - earlier.entities,
-            entities_per_label={label: count for label, count in labels.items() if count},
-            failures=self.failures - earlier.failures,
-            characters_in=self.characters_in - earlier.characters_in,
-            characters_read=self.characters_read - earlier.characters_read,
-            tokens=self.tokens - earlier.tokens,
-            seconds=self.seconds - earlier.seconds,
-            scores={label: bins for label, bins in scores.items() if any(bins)},
-            repeats=self.repeats - earlier.repeats,
-            rounds=self.rounds - earlier.rounds,
-            drafted=self.drafted - earlier.drafted,
-            accepted=self.accepted - earlier.accepted,
+            **{name: getattr(self, name) + sign * getattr(other, name) for name in _NUMBERS},
+            entities_per_label=_summed(self.entities_per_label, other.entities_per_label, sign),
+            scores=_summed_bins(self.scores, other.scores, sign),
         )
 
     def to_json(self) -> str:
@@ -123,6 +96,9 @@ class Tally:
         return cls(**found)
 
 
+_NUMBERS = tuple(one.name for one in fields(Tally) if one.name not in {"entities_per_label", "scores"})
+
+
 def _histograms(extractions: Sequence[Extraction]) -> dict[str, tuple[int, ...]]:
     """Of the scores as they are stored, in single precision: counted again from the output they come out the same."""
     per_label: dict[str, list[float]] = {}
@@ -137,17 +113,16 @@ def _histogram(scores: Sequence[float]) -> tuple[int, ...]:
     return tuple(np.bincount(places, minlength=SCORE_BINS).tolist())
 
 
-def _added(ours: Mapping[str, int], theirs: Mapping[str, int]) -> dict[str, int]:
-    total = dict(ours)
-    for name, count in theirs.items():
-        total[name] = total.get(name, 0) + count
-    return total
+def _summed(ours: Mapping[str, int], theirs: Mapping[str, int], sign: int) -> dict[str, int]:
+    total = {name: ours.get(name, 0) + sign * theirs.get(name, 0) for name in {**ours, **theirs}}
+    return {name: count for name, count in total.items() if count}
 
 
-def _added_bins(
-    ours: Mapping[str, tuple[int, ...]], theirs: Mapping[str, tuple[int, ...]]
+def _summed_bins(
+    ours: Mapping[str, tuple[int, ...]], theirs: Mapping[str, tuple[int, ...]], sign: int
 ) -> dict[str, tuple[int, ...]]:
     total = dict(ours)
     for label, bins in theirs.items():
-        total[label] = tuple(map(sum, zip(total.get(label, (0,) * len(bins)), bins, strict=True)))
-    return total
+        pairs = zip(total.get(label, (0,) * len(bins)), bins, strict=True)
+        total[label] = tuple(mine + sign * other for mine, other in pairs)
+    return {label: bins for label, bins in total.items() if any(bins)}
