@@ -22,8 +22,9 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,8 @@ def main() -> None:
                 if part in PARTS:
                     PARTS[part](scene, size, ledger)
         if "workers" in options.only:
-            counted = lambda: workers.compare_backends(work, size.freight_rows, size.repeats)  # noqa: E731
-            ledger.once("workers", "ray against local", counted)
+            compare = partial(workers.compare_backends, work, size.freight_rows, size.repeats)
+            ledger.once("workers", "ray against local", compare)
     print(page.to_page(ledger.cells))
 
 
@@ -123,14 +124,14 @@ def count_kills(scene: Scene, size: Size, ledger: Ledger) -> None:
             kills.take_times(scene, backend, way, counts)
             while 2 * counts.kills < wanted:
                 kills.until_done(scene, backend, way, counts, whole)
-                ledger.put("kills", name, kills.to_dict(counts))
+                ledger.put("kills", name, asdict(counts))
 
 
 def count_disks(scene: Scene, size: Size, ledger: Ledger) -> None:  # noqa: ARG001
     troubles = {"full": disks.full, "read-only": disks.read_only, "input cut off": disks.cut_off}
     for trouble, happen in troubles.items():
         for way in WAYS:
-            ledger.once("disks", f"{trouble}, {way}", lambda happen=happen, way=way: happen(scene, way))
+            ledger.once("disks", f"{trouble}, {way}", partial(happen, scene, way))
 
 
 def count_stores(scene: Scene, size: Size, ledger: Ledger) -> None:
@@ -139,18 +140,16 @@ def count_stores(scene: Scene, size: Size, ledger: Ledger) -> None:
         return
     with stores.store(scene) as there:
         for way, seed in names:
-            count = lambda way=way, seed=seed: stores.failing(scene, there, way, seed)  # noqa: E731
-            ledger.once("stores", f"{way}, seed {seed}", count)
+            ledger.once("stores", f"{way}, seed {seed}", partial(stores.failing, scene, there, way, seed))
 
 
 def count_pairs(scene: Scene, size: Size, ledger: Ledger) -> None:
     for way in WAYS:
-        count = lambda way=way: pairs.counted([pairs.pair(scene, way) for _ in range(size.pairs)])  # noqa: E731
-        ledger.once("pairs", way, count)
+        ledger.once("pairs", way, partial(pairs.count, scene, way, size.pairs))
 
 
 def count_lake(scene: Scene, size: Size, ledger: Ledger) -> None:
-    ledger.once("lake", "incremental", lambda: lake.grow(scene, size.inputs, size.nights))
+    ledger.once("lake", "incremental", partial(lake.grow, scene, size.inputs, size.nights))
 
 
 PARTS: dict[str, Callable[[Scene, Size, Ledger], None]] = {

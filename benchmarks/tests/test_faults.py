@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -14,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from faults import Ledger
 from trouble import page
-from trouble.kills import Kills, Place, to_dict
+from trouble.kills import Kills, Place
 from trouble.scene import Compared, compare, ended, started
 
 WHOLE = pa.table({"id": [0, 1, 2], "entities": [[], [0.5], None]})
@@ -77,7 +78,7 @@ def test_what_is_counted_is_kept_and_not_counted_twice(tmp_path: Path) -> None:
 
     counts = Kills(kills=3, runs=1, equal=1, stages={"start-up": 2, "extracting": 1}, errors=["2: error: why"])
     first = Ledger(tmp_path / "faults.json", datetime.now(UTC))
-    first.put("kills", "local, file", to_dict(counts))
+    first.put("kills", "local, file", asdict(counts))
     again = Ledger(tmp_path / "faults.json", datetime.now(UTC))
     again.once("kills", "local, file", lambda: pytest.fail("it is known"))
     assert Kills(**again.get("kills", "local, file")) == counts

@@ -13,9 +13,8 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pyarrow as pa
@@ -180,7 +179,3 @@ def _place(scene: Scene, backend: str, way: str) -> Place:
     folder = scene.work / f"{backend}-{way}"
     folder.mkdir(exist_ok=True)
     return Place(folder / ("out.parquet" if way == "file" else "out"))
-
-
-def to_dict(counts: Kills) -> dict[str, Any]:
-    return asdict(counts)

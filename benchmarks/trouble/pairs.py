@@ -25,10 +25,12 @@ def pair(scene: Scene, way: str) -> dict[str, Any]:
     return {"codes": codes, "equal": equal, "message": message}
 
 
-def counted(pairs: list[dict[str, Any]]) -> dict[str, Any]:
+def count(scene: Scene, way: str, number: int) -> dict[str, Any]:
+    """How `number` pairs ended."""
+    found = [pair(scene, way) for _ in range(number)]
     return {
-        "pairs": len(pairs),
-        "one_works_and_the_other_ends_with_75": sum(one["codes"] == [0, 75] for one in pairs),
-        "equal": sum(one["equal"] for one in pairs),
-        "messages": sorted({one["message"] for one in pairs}),
+        "pairs": number,
+        "one_works_and_the_other_ends_with_75": sum(one["codes"] == [0, 75] for one in found),
+        "equal": sum(one["equal"] for one in found),
+        "messages": sorted({one["message"] for one in found}),
     }
