@@ -164,7 +164,7 @@ class Decoder:
         self, slots: Slots, rows: Sequence[list[int]], places: Sequence[Sequence[int]], cases: Sequence[list[int]]
     ) -> Tensor:
         tokens = self._tokens(rows, places, slots.lengths, cases)
-        slots.extend(tokens.order)
+        slots.extend(tokens.order, list(map(len, rows)))
         self.tokens += sum(map(len, rows))
         return self.model.states(tokens, slots.cache, slots.order)
 
@@ -190,28 +190,30 @@ class Decoder:
         states: (batch, 1 + fed, width), the frontier first.
         """
         flat = [(row, choice) for row, of_row in enumerate(choices) for choice in of_row]
-        found: list[tuple[int, float]] = [(0, 0.0)] * len(flat)
-        for group in (
-            [i for i, (_, choice) in enumerate(flat) if len(choice.allowed) == 2],
-            [i for i, (_, choice) in enumerate(flat) if len(choice.allowed) > 2],
-        ):
-            if not group:
-                continue
-            members = [flat[i] for i in group]
-            candidates = _pad([choice.allowed for _, choice in members], -1, self.model.device)
-            bias = _pad([choice.bias for _, choice in members], 0.0, self.model.device)
-            where = torch.tensor([(row, choice.after) for row, choice in members], device=self.model.device)
-            logits = self.model.score(states[where[:, 0], where[:, 1]], candidates).float() + self.alpha * bias
-            best, index = (logits / self.temperature).log_softmax(dim=1).max(dim=1)
-            for i, chosen, score in zip(group, index.tolist(), best.tolist(), strict=True):
-                found[i] = chosen, score
+        pairs = [i for i, (_, choice) in enumerate(flat) if len(choice.allowed) == 2]
+        wider = [i for i, (_, choice) in enumerate(flat) if len(choice.allowed) > 2]
+        settled = [self._decide(states, [flat[i] for i in group]) for group in (pairs, wider) if group]
+        if not settled:
+            return [([], [])] * len(choices)
+        indices, scores = torch.cat(settled, dim=1).tolist()
+        found = dict(zip([*pairs, *wider], zip(indices, scores, strict=True), strict=True))
         outcomes: list[tuple[list[int], list[float]]] = []
         done = 0
         for of_row in choices:
-            mine = found[done : done + len(of_row)]
-            outcomes.append(([index for index, _ in mine], [score for _, score in mine]))
+            mine = [found[i] for i in range(done, done + len(of_row))]
+            outcomes.append(([int(index) for index, _ in mine], [score for _, score in mine]))
             done += len(of_row)
         return outcomes
+
+    def _decide(self, states: Tensor, choices: Sequence[tuple[int, Choice]]) -> Tensor:
+        """(2, n) on the device: the index and the log-probability of what is chosen at each of (row, choice)."""
+        device = self.model.device
+        where = torch.tensor([(row, choice.after) for row, choice in choices], device=device)
+        candidates = _pad([choice.allowed for _, choice in choices], -1, device)
+        bias = _pad([choice.bias for _, choice in choices], 0.0, device)
+        logits = self.model.score(states[where[:, 0], where[:, 1]], candidates).float() + self.alpha * bias
+        best, index = (logits / self.temperature).log_softmax(dim=1).max(dim=1)
+        return torch.stack([index.float(), best])
 
 
 def _pad(rows: Sequence[Sequence[Any]], fill: Any, device: torch.device) -> Tensor:

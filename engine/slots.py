@@ -28,10 +28,10 @@ class Slots:
         self.lengths = [head] * rows
         """Standing tokens of each row."""
 
-    def extend(self, order: Tensor) -> None:
-        """New slots, one for each column of `order`, that the next forward pass fills."""
+    def extend(self, order: Tensor, fed: Sequence[int]) -> None:
+        """New slots, one for each column of `order`, that the next forward pass fills; `fed` tokens of each row."""
         self.order = torch.cat([self.order, order], dim=1)
-        self.lengths = [int(last) + 1 for last in self.order.amax(dim=1)]
+        self.lengths = [length + given for length, given in zip(self.lengths, fed, strict=True)]
 
     def reject(self, standing: Sequence[int], fed: Sequence[int]) -> None:
         """Of the tokens just `fed`, only the first `standing` of each row stay visible."""

@@ -38,7 +38,7 @@ def test_rows_that_go_on_keep_their_tokens():
     keys, values = states(6, 3, 7)
     slots.cache.update(keys, values, 0)
     slots.cache.update(values, keys, 1)
-    slots.extend(torch.arange(2, 5).repeat(6, 1))
+    slots.extend(torch.arange(2, 5).repeat(6, 1), [3] * 6)
     order = closed([0, 2, 5])
     slots.keep(order)
     more = states(3, 1, 8)
@@ -53,7 +53,7 @@ def test_rejected_tokens_leave_their_slots_when_they_outnumber_what_stands():
     keys, values = states(2, 9, 7)
     for layer in range(2):
         slots.cache.update(keys, values, layer)
-    slots.extend(torch.arange(1, 10).repeat(2, 1))
+    slots.extend(torch.arange(1, 10).repeat(2, 1), [9] * 2)
     slots.reject([2, 3], [9, 9])
     assert slots.lengths == [3, 4]
     assert slots.order.tolist() == [[0, 1, 2, -1], [0, 1, 2, 3]]
