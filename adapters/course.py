@@ -1,4 +1,4 @@
-"""The order of training runs: a rehearsal that holds seeds out, then the run over all of them."""
+"""The order of training runs: a rehearsal that holds seeds out, then the run over all of them, and their mean."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -63,14 +63,20 @@ class Course:
         return self._run("train", self._seeds, dev, self._trainer.epochs(self._seeds))
 
     def rehearsed(self) -> Learned:
-        """A run with seeds held out, to learn how long and how to fuse; then one over all seeds from the start."""
+        """A run with seeds held out, to learn how long and how to fuse; then one over all seeds from the start.
+
+        The adapter is the mean of both runs' weights, which costs nothing (Wortsman et al. 2022, "Model soups").
+        """
         epochs = self._trainer.epochs(self._seeds)
         kept, held = split(self._seeds, HELD_OUT, self._seed)
         if not held:
             return self._run("train", self._seeds, (), epochs)
         rehearsal = self._run("rehearse", kept, held, epochs)
+        rehearsed = self._trainer.state()
         self._trainer.restore()
         self._run("train", self._seeds, (), rehearsal.epochs)
+        pairs = zip(rehearsed, self._trainer.state(), strict=True)
+        self._trainer.restore([(before + after) / 2 for before, after in pairs])
         return rehearsal
 
     def extractor(self, fusion: Fusion) -> Extractor:

@@ -39,15 +39,17 @@ class Recipe:
 
     `epochs` None takes as many as give about `steps` steps, within FEWEST_EPOCHS and MOST_EPOCHS, so that a fit takes
     minutes whatever the number of seeds.
+    Batches are small on purpose: twice the steps of half the tokens cost the same and found more on development texts,
+    at 5 shots (mean of four sets) 46.2 against 44.9 strict F1, at 20 shots (`mit_movie`) 66.9 against 63.2.
     `full` is the share that sees every label in the order of production, the rest a shuffled, thinned choice.
     """
 
     rank: int = 16
-    steps: int = 120
+    steps: int = 240
     epochs: int | None = None
     learning_rate: float = 1e-3
     drafter_rate: float = 5e-4
-    batch_tokens: int = 1200
+    batch_tokens: int = 600
     full: float = 0.5
     drop: float = 0.1
     swap: float = 0.3
@@ -173,7 +175,7 @@ class Trainer:
             encode(self.model.encoder, *row, self.labels, self._ids) for seed in seeds for row in self.rows(seed)
         ]
         judged: list[Judged] = []
-        for group in batches(examples, 4 * self.recipe.batch_tokens, rng):
+        for group in batches(examples, 8 * self.recipe.batch_tokens, rng):
             batch = to_device(collate(self.model.encoder, group, rng), self.model.device)
             judged += judge(self.model, self.drafter, batch, group)
         return judged

@@ -7,7 +7,7 @@
     nerx                   `nerx fit`; alpha 0: the decoder alone; drafter: the drafter alone; contrast 0: an ablation
     nerx zero-shot         the base without an adapter, given the labels' names; once a set, at 0 shots
     spacy, minilm          know nothing but the seeds
-    minilm fair, gliner    first go through the base's tag stage: same sets, same rows, as many tokens of their input
+    minilm fair, gliner    first go through the base's tag stage: same sets, as many rows or more
 
 The tag stage of the last two takes an hour or more on one core and is done once, by this program or by
 `train_rivals.py`; it is kept in `.cache/` here and resumes where it stopped.
@@ -41,7 +41,6 @@ from rivals.minilm import MiniLM
 from rivals.minilm_fair import MiniLMFair
 from rivals.ours import Nerx, NerxSettings
 from rivals.spacy_blank import SpacyBlank
-from rivals.tag_stage import base_tokens
 from rivals.trial import resume
 from rivals.zero_shot import ZeroShot
 
@@ -62,7 +61,7 @@ QUICK_ROWS, QUICK_SETS = ROWS[:-2], SETS[:3]
 class Plan:
     """What to compute and where to keep it. `texts` judged per set, 0 for all; `draws` counts from draw 0.
 
-    `tokens`: how much the rivals that go through the base's tag stage read there.
+    `tokens`: how much the rivals that go through the base's tag stage read there, 0 for what each does by default.
     """
 
     rows: tuple[str, ...]
@@ -95,8 +94,8 @@ class Plan:
             Nerx(NerxSettings(base=self.base, budget=self.budget, device=self.device, contrast=0.0)),
             SpacyBlank(),
             MiniLM(),
-            MiniLMFair(self.tokens, self.data),
-            GLiNERSpan(self.tokens, self.data),
+            MiniLMFair(self.data, self.tokens),
+            GLiNERSpan(self.data, self.tokens),
         ]
         return [contender for contender in known if set(contender.rows) & set(self.rows)]
 
@@ -181,7 +180,7 @@ def to_page(document: dict[str, Any], table: str) -> str:
     nerx                   `nerx fit`; alpha 0: the decoder alone; drafter: the drafter alone; contrast 0: an ablation
     nerx zero-shot         the base without an adapter, given the labels' names; once a set, at 0 shots
     spacy, minilm          know nothing but the seeds
-    minilm fair, gliner    first go through the base's tag stage: same sets, same rows, as many tokens of their input
+    minilm fair, gliner    first go through the base's tag stage: same sets, as many rows or more
 
 The tag stage of the last two takes an hour or more on one core and is done once, by this program or by
 `train_rivals.py`; it is kept in `.cache/` here and resumes where it stopped.
@@ -214,7 +213,7 @@ def parse(arguments: Sequence[str]) -> Plan:
     parser.add_argument("--texts", help="test texts a set, or `all`; default: 500", metavar="N")
     parser.add_argument("--budget", choices=("quick", "normal", "thorough"), help="nerx fit's; default: normal")
     parser.add_argument("--base", default="embedded", help="nerx's base: a folder or hub id")
-    parser.add_argument("--tokens", type=float, help="the rivals' tag stage; default: as the base's", metavar="N")
+    parser.add_argument("--tokens", type=float, help="of the rivals' tag stage; default: their own", metavar="N")
     parser.add_argument("--device", default="auto", help="nerx's device; the rivals stay on CPU")
     parser.add_argument("--threads", type=int, default=usable_cores(), metavar="N")
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder of the NER sets")
@@ -234,7 +233,7 @@ def parse(arguments: Sequence[str]) -> Plan:
         texts=0 if texts == "all" else int(texts),
         budget=chosen.budget or ("quick" if quick else "normal"),
         base=chosen.base,
-        tokens=round(chosen.tokens or base_tokens(chosen.base)),
+        tokens=round(chosen.tokens or 0),
         device=chosen.device,
         threads=chosen.threads,
         data=chosen.data,

@@ -1,6 +1,6 @@
 """The tag stage of the rivals that have one, ahead of `few_shot.py`, which otherwise does it on demand.
 
-    python benchmarks/train_rivals.py                    MiniLM, as many tokens as the embedded base; an hour on a core
+    python benchmarks/train_rivals.py                    MiniLM, as many rows as the embedded base; 40 minutes on a core
     python benchmarks/train_rivals.py --rival gliner
     python benchmarks/train_rivals.py --quick            30,000 tokens: does it run?
 
@@ -15,7 +15,6 @@ from lab.dataset import DEFAULT_DATA
 from lab.machine import usable_cores
 from rivals.gliner_span import GLiNERSpan
 from rivals.minilm_fair import MiniLMFair
-from rivals.tag_stage import base_tokens
 
 RIVALS: dict[str, type[MiniLMFair | GLiNERSpan]] = {"minilm": MiniLMFair, "gliner": GLiNERSpan}
 QUICK = 30_000
@@ -24,15 +23,14 @@ QUICK = 30_000
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rival", choices=sorted(RIVALS), default="minilm")
-    parser.add_argument("--tokens", type=float, help="default: as the base's tag stage", metavar="N")
-    parser.add_argument("--base", default="embedded", help="the base whose tokens count: a folder")
+    parser.add_argument("--tokens", type=float, help="of its own input; default: as many rows as the base", metavar="N")
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder of the NER sets")
     parser.add_argument("--threads", type=int, default=usable_cores(), metavar="N")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK:,} tokens")
     options = parser.parse_args()
     limit_threads(options.threads)
-    tokens = QUICK if options.quick else round(options.tokens or base_tokens(options.base))
-    rival = RIVALS[options.rival](tokens, options.data)
+    tokens = QUICK if options.quick else round(options.tokens or 0)
+    rival = RIVALS[options.rival](options.data, tokens)
     rival.prepare()
     print(rival.folder)
 

@@ -29,7 +29,6 @@ from rivals.gliner_span import GLiNERSettings, GLiNERSpan
 from rivals.minilm import MiniLM, MiniLMSettings
 from rivals.minilm_fair import MiniLMFair
 from rivals.spacy_blank import SpacyBlank, SpacySettings
-from rivals.tag_stage import base_tokens
 from rivals.trial import resume
 
 RESULTS = Path(__file__).parent / "results" / "tune_rivals.json"
@@ -50,11 +49,11 @@ def candidates(rival: str, data: Path) -> list[Contender]:
     if rival == "minilm":
         rates = ((2e-4, 200), (2e-4, 400), (4e-4, 200), (1e-4, 200))
         return [MiniLM(MiniLMSettings(rate=rate, head_rate=1e-3, steps=steps, batch=4)) for rate, steps in rates]
-    tokens = base_tokens()
     if rival == "minilm fair":
-        return [MiniLMFair(tokens, data, MiniLMSettings(rate=rate)) for rate in (2e-4, 1e-4, 5e-5)]
+        rates = ((2e-4, 200), (1e-4, 200), (5e-5, 200), (1e-4, 400), (2e-4, 400))
+        return [MiniLMFair(data, settings=MiniLMSettings(rate=rate, steps=steps)) for rate, steps in rates]
     pairs = ((1e-4, 5e-4), (2e-4, 1e-3), (5e-5, 2e-4))
-    return [GLiNERSpan(tokens, data, GLiNERSettings(rate=rate, head_rate=head_rate)) for rate, head_rate in pairs]
+    return [GLiNERSpan(data, settings=GLiNERSettings(rate=rate, head_rate=head_rate)) for rate, head_rate in pairs]
 
 
 def main() -> None:

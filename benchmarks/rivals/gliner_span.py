@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 MOST_WORDS = 200
 """Words that are read at once: with the labels they fit into the encoder's 512 positions."""
 
+TOKENS = 5_700_000
+"""Length of the tag stage: as many rows as the embedded base read."""
+
 
 @dataclass(frozen=True, slots=True)
 class GLiNERSettings:
@@ -45,13 +48,13 @@ class GLiNERSettings:
 
 
 class GLiNERSpan:
-    """The row `gliner`. `tokens` is the length of the tag stage, `data` the folder of the annotated sets."""
+    """The row `gliner`. `data`: folder of the annotated sets. `tokens`: length of the tag stage, 0 for TOKENS."""
 
     rows = ("gliner",)
     seeded = True
 
-    def __init__(self, tokens: int, data: Path, settings: GLiNERSettings | None = None) -> None:
-        stage = TagStageSettings(tokens, head_rate=5e-4)
+    def __init__(self, data: Path, tokens: int = 0, settings: GLiNERSettings | None = None) -> None:
+        stage = TagStageSettings(tokens or TOKENS, head_rate=5e-4)
         self._stage = TagStage("gliner", SpanStudent.enrolled, stage, data)
         self._settings = settings or GLiNERSettings()
 

@@ -1,4 +1,4 @@
-"""The base's tag stage, gone through by a rival: the same sets, the same draws of rows, the same number of tokens.
+"""The base's tag stage, gone through by a rival: the same sets, the same draws of rows, as many of them.
 
 What a rival learns here once, before it sees any seeds, is kept outside git in `benchmarks/.cache/`, in a folder named
 after everything that decides on it but the length. A run that was stopped goes on from its last checkpoint, to the same
@@ -52,15 +52,6 @@ class TagStageSettings:
     weight_decay: float = 0.01
     bf16: bool = True
     seed: int = 0
-
-
-def base_tokens(base: str = "embedded") -> int:
-    """Tokens of the tag stage that `base` went through, as its folder says; of the embedded base where it does not."""
-    from nerx.engine.card import EMBEDDED, base_folder
-
-    record = base_folder(base) / "training.json"
-    tokens: int = json.loads((record if record.is_file() else EMBEDDED / "training.json").read_text())["tokens"]
-    return tokens
 
 
 class Student(Protocol):

