@@ -2,6 +2,7 @@
 
     python benchmarks/growth.py              an hour on one core; writes results/growth.json, .md and .svg
     python benchmarks/growth.py --quick      smaller on every axis, some minutes
+    python benchmarks/growth.py --axes corpus   one axis anew, the others as the result has them
 
 corpus   Parquet to Parquet through the whole pipeline, a tiny base with random weights, every text another one
 length   the same tokens in ever longer texts, through the embedded base, which reads them in chunks of 150 tokens
@@ -18,7 +19,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,12 +61,19 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Points along one axis. `unit` is what `cost` is counted for."""
+    """Points along one axis. `unit` is what `cost` is counted for; `commit` and `date` say when it was measured."""
 
     name: str
     title: str
     unit: str
     points: tuple[Point, ...]
+    commit: str = field(default_factory=commit)
+    date: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> "Axis":
+        points = tuple(Point(**point) for point in record["points"])
+        return cls(points=points, **{name: record[name] for name in ("name", "title", "unit", "commit", "date")})
 
     @property
     def spread(self) -> float:
@@ -91,17 +99,15 @@ def main() -> None:
         for name in options.axes:
             axes.append(makers[name]())
             print(table(axes[-1]), flush=True)
-    record = {
-        "benchmark": "growth",
-        "axes": [{**asdict(axis), "spread": round(axis.spread, 4)} for axis in axes],
-        "threads": options.threads,
-        "repeats": options.repeats,
-        "machine": this_machine(("torch", "transformers", "pyarrow")).to_dict(),
-        "commit": commit(),
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-    if options.json:
-        write(options.json, record, axes)
+            if options.json:
+                write(options.json, kept(options.json, axes), options)
+
+
+def kept(path: Path, axes: Sequence[Axis]) -> list[Axis]:
+    """`axes` and, of those that the result at `path` has, the others; in the order of AXES."""
+    before = json.loads(path.read_text())["axes"] if path.is_file() else []
+    found = {axis.name: axis for axis in [*map(Axis.from_dict, before), *axes]}
+    return [found[name] for name in AXES if name in found]
 
 
 def fitted(work: Path) -> Path:
@@ -192,13 +198,21 @@ def table(axis: Axis) -> str:
     return "\n".join([f"## {axis.name}\n", *lines, "", f"Dearest {axis.unit} over cheapest: +{axis.spread:.0%}.", ""])
 
 
-def write(path: Path, record: dict[str, Any], axes: Sequence[Axis]) -> None:
+def write(path: Path, axes: Sequence[Axis], options: argparse.Namespace) -> None:
     """The record, a page of tables and, from all axes, one picture."""
+    machine = this_machine(("torch", "transformers", "pyarrow"))
+    record = {
+        "benchmark": "growth",
+        "axes": [{**asdict(axis), "spread": round(axis.spread, 4)} for axis in axes],
+        "threads": options.threads,
+        "repeats": options.repeats,
+        "machine": machine.to_dict(),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n")
     plot(path.with_suffix(".svg"), axes)
-    machine = record["machine"]
-    place = f"{machine['cpu']}, {record['threads']} threads, best of {record['repeats']}, {record['date']}"
+    dates = " to ".join(sorted({axis.date for axis in axes}))
+    place = f"{machine.cpu}, {options.threads} threads, best of {options.repeats}, {dates}"
     about = (
         f"Written by `benchmarks/growth.py`, whose head says what is measured. {place}.\n\n![](" + path.stem + ".svg)\n"
     )
