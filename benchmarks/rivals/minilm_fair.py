@@ -20,7 +20,7 @@ from .tag_stage import AnnotatedSet, Row, TagStage, TagStageSettings
 if TYPE_CHECKING:
     import torch
 
-SEED_STAGE = MiniLMSettings()
+SEED_STAGE = MiniLMSettings(rate=1e-4, steps=400)
 
 TOKENS = 4_225_169
 """Length of the tag stage: 95,744 rows. The embedded base read 80,640, in more tokens: prompts and answers."""
