@@ -16,6 +16,7 @@ What is compared is CPU time (of all threads): wall time, which is in the JSON t
 import argparse
 import json
 import os
+import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -46,7 +47,7 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One measurement: at `size` of the axis, `units` of work (texts or tokens) took the best of the repeats."""
+    """One measurement: at `size` of the axis, `units` of work (texts or tokens) took so long."""
 
     size: int
     units: int
@@ -90,7 +91,7 @@ def main() -> None:
         work = Path(folder)
         adapter = options.adapter or fitted(work)
         makers: dict[str, Callable[[], Axis]] = {
-            "corpus": lambda: corpus_axis(work, options.corpus, options.repeats),
+            "corpus": lambda: corpus_axis(work, options.corpus),
             "length": lambda: length_axis(adapter, options.lengths, options.tokens, options.repeats),
             "labels": lambda: labels_axis(adapter, options.labels, options.texts, options.repeats),
             "budget": lambda: budget_axis(adapter, options.budgets, options.texts, options.repeats),
@@ -115,18 +116,25 @@ def fitted(work: Path) -> Path:
     return fit(FitConfig(FREIGHT / "seeds.jsonl", work / "freight", device="cpu", budget="quick")).adapter
 
 
-def corpus_axis(work: Path, sizes: Sequence[int], repeats: int) -> Axis:
-    """Parquet in, Parquet out."""
+def corpus_axis(work: Path, sizes: Sequence[int]) -> Axis:
+    """Parquet in, Parquet out: up through the sizes and down again, so that a slow hour is not one size's alone.
+
+    Means, not the best: the best of short runs is luckier than a long one can be. Small sizes run more often.
+    """
     extractor = Extractor.load(make_adapter(work), device="cpu")
-    points = []
     for size in sizes:
         source = work / f"{size}.parquet"
         # Numbers of seven digits from the start: else later texts would have more tokens.
         texts = [f"{text_of(1_000_000 + row)} {text_of(1_000_001 + 3 * row)}" for row in range(size)]
         pq.write_table(pa.table({"text": texts}), source)
-        best = best_of(repeats if size < max(sizes) else 1, lambda s=source: extract(extractor, s))
-        points.append(Point(size, size, best[1], best[0]))
-    return Axis("corpus", "texts in the corpus", "text", tuple(points))
+    extract(extractor, work / f"{sizes[0]}.parquet")
+    spent: dict[int, list[tuple[float, float]]] = {size: [] for size in sizes}
+    for size in (*sizes, *reversed(sizes[:-1])):
+        for _ in range(max(1, sizes[1] // size)):
+            spent[size].append(clocked(lambda s=size: extract(extractor, work / f"{s}.parquet")))
+    means = {size: [statistics.mean(times) for times in zip(*found, strict=True)] for size, found in spent.items()}
+    points = tuple(Point(size, size, cpu, wall) for size, (wall, cpu) in means.items())
+    return Axis("corpus", "texts in the corpus", "text", points)
 
 
 def extract(extractor: Extractor, source: Path) -> None:
@@ -212,7 +220,7 @@ def write(path: Path, axes: Sequence[Axis], options: argparse.Namespace) -> None
     path.write_text(json.dumps(record, indent=1) + "\n")
     plot(path.with_suffix(".svg"), axes)
     dates = " to ".join(sorted({axis.date for axis in axes}))
-    place = f"{machine.cpu}, {options.threads} threads, best of {options.repeats}, {dates}"
+    place = f"{machine.cpu}, {options.threads} threads, best of {options.repeats} (corpus: means), {dates}"
     about = (
         f"Written by `benchmarks/growth.py`, whose head says what is measured. {place}.\n\n![](" + path.stem + ".svg)\n"
     )
@@ -231,7 +239,7 @@ def plot(path: Path, axes: Sequence[Axis]) -> None:
     for panel, axis in zip(panels[0], axes, strict=True):
         panel.plot([point.size for point in axis.points], [point.cost for point in axis.points], marker="o")
         panel.set_xscale("log")
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, 1.1 * max(point.cost for point in axis.points))
         panel.set_xticks([point.size for point in axis.points], [f"{p.size:,}" for p in axis.points], rotation=45)
         panel.minorticks_off()
         panel.set_xlabel(axis.title)
