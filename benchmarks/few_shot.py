@@ -3,6 +3,7 @@
     python benchmarks/few_shot.py                     the committed table (hours on 2 cores; resumes where it stopped)
     python benchmarks/few_shot.py --quick             a glance in under 10 minutes: one draw, 5 shots, fewer of all
     python benchmarks/few_shot.py --rows spacy minilm --draws 2
+    python benchmarks/few_shot.py --finished          the table of what is there already; computes nothing
 
     nerx                   `nerx fit`; alpha 0: the decoder alone; drafter: the drafter alone; contrast 0: an ablation
     nerx zero-shot         the base without an adapter, given the labels' names; once a set, at 0 shots
@@ -41,7 +42,7 @@ from rivals.minilm import MiniLM
 from rivals.minilm_fair import MiniLMFair
 from rivals.ours import Nerx, NerxSettings
 from rivals.spacy_blank import SpacyBlank
-from rivals.trial import resume
+from rivals.trial import cell_key, resume
 from rivals.zero_shot import ZeroShot
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Plan:
     cells: Path
     json: Path
     fresh: bool
+    finished: bool
 
     def tasks(self) -> Iterator[Task]:
         """Draws outermost: an interrupted run leaves whole columns, each with fewer draws."""
@@ -123,6 +125,9 @@ def race(plan: Plan, store: CellStore) -> Iterator[Cell]:
         if contender.seeded != bool(task.shots):
             continue
         rows = [row for row in contender.rows if row in plan.rows]
+        if plan.finished:
+            yield from filter(None, (store.get(cell_key(contender, row, task)) for row in rows))
+            continue
         yield from resume(store, contender, rows, task, threads=plan.threads, done=log)
 
 
@@ -185,8 +190,9 @@ def to_page(document: dict[str, Any], table: str) -> str:
 The tag stage of the last two takes an hour or more on one core and is done once, by this program or by
 `train_rivals.py`; it is kept in `.cache/` here and resumes where it stopped.
 
-Strict micro-F1 on character spans, percent: mean ± sample sd over {document["draws"]} draws of the seeds; `mean` is
-over the sets. Judged on {document["texts"]} test texts a set, the same for every row; every label is asked of each.
+Strict micro-F1 on character spans, percent: mean ± sample sd over {document["draws"]} draws of the seeds, in brackets
+over how many where they are fewer; `mean` is over the sets.
+Judged on {document["texts"]} test texts a set, the same for every row; every label is asked of each.
 
 {table}
 `fit s` is wall time, `cpu s` the CPU time of the fit (unmoved by what else ran on the machine), both a mean over cells.
@@ -220,6 +226,9 @@ def parse(arguments: Sequence[str]) -> Plan:
     parser.add_argument("--cells", type=Path, help="finished cells; default: in results/", metavar="FILE")
     parser.add_argument("--json", type=Path, help="result, with a .md beside it; default: in results/", metavar="FILE")
     parser.add_argument("--fresh", action="store_true", help="compute every cell anew")
+    parser.add_argument(
+        "--finished", action="store_true", help="compute nothing: the table of the cells that are there"
+    )
     chosen = parser.parse_args(arguments)
     quick, stem = chosen.quick, "few_shot.quick" if chosen.quick else "few_shot"
     texts = chosen.texts or ("100" if quick else "500")
@@ -240,6 +249,7 @@ def parse(arguments: Sequence[str]) -> Plan:
         cells=chosen.cells or RESULTS / f"{stem}.cells.jsonl",
         json=chosen.json or RESULTS / f"{stem}.json",
         fresh=chosen.fresh,
+        finished=chosen.finished,
     )
 
 

@@ -74,17 +74,23 @@ def _line(row: str, shots: int, cells: Sequence[Cell], sets: Sequence[str]) -> L
 
 def markdown(lines: Sequence[Line], sets: Sequence[str]) -> str:
     """Columns padded to equal width, so that the same text serves terminal and file."""
-    table = [["shots", "row", *sets, "mean", "fit s", "cpu s"], *(_fields(line, sets) for line in lines)]
+    draws = max((score.draws for line in lines if line.shots for score in line.scores.values()), default=1)
+    table = [["shots", "row", *sets, "mean", "fit s", "cpu s"], *(_fields(line, sets, draws) for line in lines)]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     table.insert(1, ["-" * (width - 1) + ":" if at != 1 else "-" * width for at, width in enumerate(widths)])
     return "".join(f"| {' | '.join(_padded(row, widths))} |\n" for row in table)
 
 
-def _fields(line: Line, sets: Sequence[str]) -> list[str]:
+def _fields(line: Line, sets: Sequence[str], draws: int) -> list[str]:
+    """`draws` is how many there should be: where there are fewer seeds' draws, their number stands behind the score."""
+    shown = {
+        name: f"{score} ({score.draws})" if line.shots and score.draws < draws else str(score)
+        for name, score in line.scores.items()
+    }
     return [
         str(line.shots),
         line.row,
-        *(str(line.scores.get(name, "-")) for name in sets),
+        *(shown.get(name, "-") for name in sets),
         "-" if line.mean_f1 is None else f"{line.mean_f1:.1f}",
         f"{line.fit_seconds:.0f}",
         f"{line.fit_cpu_seconds:.0f}",

@@ -134,3 +134,15 @@ def test_the_program_learns_scores_writes_and_does_not_compute_a_cell_twice(
     monkeypatch.setattr("rivals.trial.attempt", lambda *_, **__: pytest.fail("computed twice"))
     few_shot.main()
     assert json.loads(out.read_text())["mean"] == result["mean"]
+
+
+def test_a_score_over_fewer_draws_says_over_how_many() -> None:
+    cells = [make_cell("minilm", draw=draw) for draw in range(3)] + [
+        make_cell("spacy"),
+        make_cell("nerx zero-shot", shots=0),
+    ]
+    table = markdown(summarise(cells, ("nerx zero-shot", "spacy", "minilm"), ("a",), (0, 5)), ("a",))
+    assert "50.0 ± 0.0 |" in table
+    assert "50.0 (1) |" in table
+    assert "(0)" not in table
+    assert table.count("(1)") == 1
