@@ -1,5 +1,6 @@
 """The few-shot benchmark's rivals: keys of finished cells that must not move, the tag stage that resumes, the table."""
 
+import itertools
 import json
 import random
 from collections.abc import Sequence
@@ -15,7 +16,9 @@ from lab.cell import Cell, CellKey
 from lab.dataset import load_task
 from lab.table import markdown, summarise, to_dict
 from rivals.contender import MissingRivalError
-from rivals.tag_stage import TagStageSettings, base_tokens, schedule, train
+from rivals.gliner_span import GLiNERSpan
+from rivals.minilm_fair import MiniLMFair
+from rivals.tag_stage import TagStageSettings, schedule, train
 
 from nerx.engine.label import LabelSet
 from nerx.engine.span import Span
@@ -93,12 +96,11 @@ def test_the_mean_holds_every_headline_and_null_for_what_was_not_computed() -> N
     assert markdown(lines, ("a", "b")).splitlines()[2].split("|")[1:3] == ["     0 ", " nerx zero-shot "]
 
 
-def test_the_tag_stage_is_as_long_as_the_base_says(tmp_path: Path) -> None:
-    (tmp_path / "training.json").write_text('{"tokens": 123}')
-    assert base_tokens(str(tmp_path)) == 123
-    assert base_tokens() > 1e6
-    assert few_shot.parse(["--base", str(tmp_path)]).tokens == 123
+def test_the_tag_stage_is_as_long_as_it_is_told_to_be(tmp_path: Path) -> None:
+    assert few_shot.parse([]).tokens == 0
     assert few_shot.parse(["--tokens", "2e6"]).tokens == 2_000_000
+    for rival, told in itertools.product((MiniLMFair, GLiNERSpan), (0, 123)):
+        assert (rival(tmp_path, told).stage_tokens == 123) == bool(told)
 
 
 def test_a_quick_run_leaves_out_what_has_hours_to_learn_first() -> None:

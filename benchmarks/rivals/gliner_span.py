@@ -66,6 +66,11 @@ class GLiNERSpan:
         return {**versions, **asdict(self._settings), "tag_stage": dict(self._stage.key)}
 
     @property
+    def stage_tokens(self) -> int:
+        """Length of the tag stage, in tokens of this rival's input."""
+        return self._stage.tokens
+
+    @property
     def folder(self) -> Path:
         """Where the tag stage's work and outcome lie."""
         return self._stage.folder

@@ -91,6 +91,10 @@ class TagStage:
         return {**asdict(self._settings), "rows": rows_digest(self._data)}
 
     @property
+    def tokens(self) -> int:
+        return self._settings.tokens
+
+    @property
     def folder(self) -> Path:
         settings = {name: value for name, value in self.key.items() if name != "tokens"}
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
