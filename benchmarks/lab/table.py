@@ -25,7 +25,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One row at one shot count. `mean_f1` is the mean over sets of the means over draws; None while a set lacks."""
+    """One row at one shot count. `mean_f1` is the mean over sets of the means over draws; None while one lacks."""
 
     row: str
     shots: int
@@ -62,11 +62,12 @@ def _line(row: str, shots: int, cells: Sequence[Cell], sets: Sequence[str]) -> L
     for name in sets:
         if found := [cell.f1 for cell in cells if cell.key.dataset == name]:
             scores[name] = Score(statistics.mean(found), statistics.stdev(found) if found[1:] else 0.0, len(found))
+    is_whole = len(scores) == len(sets) and len({score.draws for score in scores.values()}) == 1
     return Line(
         row=row,
         shots=shots,
         scores=scores,
-        mean_f1=statistics.mean(score.mean for score in scores.values()) if len(scores) == len(sets) else None,
+        mean_f1=statistics.mean(score.mean for score in scores.values()) if is_whole else None,
         fit_seconds=statistics.mean(cell.fit_seconds for cell in cells),
         fit_cpu_seconds=statistics.mean(cell.fit_cpu_seconds for cell in cells),
     )

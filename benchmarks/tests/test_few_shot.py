@@ -99,13 +99,17 @@ def test_the_newest_cell_of_a_key_counts(tmp_path: Path) -> None:
 
 
 def test_means_are_over_draws_and_then_over_sets() -> None:
-    cells = [make_cell(draw=0, f1=10.0), make_cell(draw=1, f1=20.0), make_cell(dataset="b", f1=45.0)]
+    cells = [make_cell(draw=0, f1=10.0), make_cell(draw=1, f1=20.0)]
+    cells += [make_cell(dataset="b", draw=draw, f1=45.0) for draw in (0, 1)]
     cells.append(make_cell(row="nerx alpha 0", f1=1.0))
     lines = summarise(cells, ("nerx alpha 0", "spacy"), ("a", "b"), (5, 20))
     assert [line.key for line in lines] == ["nerx_alpha0_5", "spacy_5"]
     mean = to_dict(lines)["mean"]
     assert mean["spacy_5"] == 30.0
     assert "nerx_alpha0_5" not in mean, "a row that lacks a set has no mean"
+    assert to_dict(summarise(cells[:3], ("spacy",), ("a", "b"), (5,)))["mean"]["spacy_5"] is None, (
+        "nor one that lacks a draw"
+    )
     table = markdown(lines, ("a", "b"))
     assert "15.0 ± 7.1" in table
     assert len({len(line) for line in table.splitlines()}) == 1
