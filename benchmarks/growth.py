@@ -124,8 +124,9 @@ def corpus_axis(work: Path, sizes: Sequence[int]) -> Axis:
     extractor = Extractor.load(make_adapter(work), device="cpu")
     for size in sizes:
         source = work / f"{size}.parquet"
-        # Numbers of seven digits from the start: else later texts would have more tokens.
-        texts = [f"{text_of(1_000_000 + row)} {text_of(1_000_001 + 3 * row)}" for row in range(size)]
+        # Every n-th text of the largest corpus, and numbers of seven digits: each size has texts of the same lengths.
+        rows = range(0, max(sizes), max(sizes) // size)
+        texts = [f"{text_of(1_000_000 + row)} {text_of(1_000_001 + 3 * row)}" for row in rows]
         pq.write_table(pa.table({"text": texts}), source)
     extract(extractor, work / f"{sizes[0]}.parquet")
     spent: dict[int, list[tuple[float, float]]] = {size: [] for size in sizes}
