@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +90,12 @@ def main() -> None:
     disable_progress_bar()
     with tempfile.TemporaryDirectory(prefix="nerx-growth-") as folder:
         work = Path(folder)
-        adapter = options.adapter or fitted(work)
+        adapter = cache(lambda: options.adapter or fitted(work))
         makers: dict[str, Callable[[], Axis]] = {
             "corpus": lambda: corpus_axis(work, options.corpus),
-            "length": lambda: length_axis(adapter, options.lengths, options.tokens, options.repeats),
-            "labels": lambda: labels_axis(adapter, options.labels, options.texts, options.repeats),
-            "budget": lambda: budget_axis(adapter, options.budgets, options.texts, options.repeats),
+            "length": lambda: length_axis(adapter(), options.lengths, options.tokens, options.repeats),
+            "labels": lambda: labels_axis(adapter(), options.labels, options.texts, options.repeats),
+            "budget": lambda: budget_axis(adapter(), options.budgets, options.texts, options.repeats),
         }
         axes = []
         for name in options.axes:

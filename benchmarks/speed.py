@@ -13,9 +13,7 @@ import json
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,10 +22,10 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
-from engines.stopwatch import Best, keep_best
+from engines.stopwatch import Best, clocked, keep_best
 from lab.dataset import DEFAULT_DATA, Task, load_task
 from lab.machine import commit, this_machine, usable_cores
-from rivals.minilm import MiniLM
+from rivals.minilm import FittedMiniLM, MiniLM
 from transformers.utils.logging import disable_progress_bar
 
 from nerx.adapters.fit import FitConfig, fit
@@ -87,8 +85,7 @@ def main() -> None:
 def fit_nerx(task: Task, adapter: Path) -> Fitted:
     assert task.seeds_path is not None
     config = FitConfig(task.seeds_path, adapter, device="cpu")
-    with clock() as spent:
-        fit(config)
+    spent = clocked(lambda: fit(config) and None)
     ways: dict[str, Read] = {
         "nerx": Extractor.load(adapter, device="cpu").extract,
         "nerx bfloat16": Extractor.load(adapter, device="cpu", precision="bfloat16").extract,
@@ -100,24 +97,15 @@ def fit_nerx(task: Task, adapter: Path) -> Fitted:
 
 
 def fit_minilm(task: Task) -> Fitted:
-    with clock() as spent:
-        fitted = MiniLM().fit(task)
-    predict = fitted.predictor("minilm")
+    fitted: list[FittedMiniLM] = []
+    spent = clocked(lambda: fitted.append(MiniLM().fit(task)))
+    predict = fitted[0].predictor("minilm")
 
     def halved(texts: Sequence[str]) -> object:
         with torch.autocast("cpu", torch.bfloat16):
             return predict(texts)
 
     return Fitted(*spent, {"minilm": predict, "minilm bfloat16": halved})
-
-
-@contextmanager
-def clock() -> Iterator[list[float]]:
-    """A list that holds wall and CPU seconds of the block, once it is left."""
-    spent: list[float] = []
-    wall, cpu = time.perf_counter(), time.process_time()
-    yield spent
-    spent += [time.perf_counter() - wall, time.process_time() - cpu]
 
 
 def long_texts(texts: Sequence[str], extractor: Extractor) -> Iterator[str]:

@@ -210,11 +210,9 @@ def resume(
 
 
 def _save(state: dict[str, Any], folder: Path, tokens: int) -> None:
-    import torch
+    from checkpoint import save
 
-    path = plateau(folder) if state["progress"][0] <= (1 - DECAY) * tokens else checkpoint(folder, tokens)
-    torch.save(state, path.with_suffix(".new"))
-    path.with_suffix(".new").replace(path)
+    save(state, plateau(folder) if state["progress"][0] <= (1 - DECAY) * tokens else checkpoint(folder, tokens))
 
 
 def _batches(student: Student, sampler: RowSampler, settings: TagStageSettings, chunk: int) -> Iterator[list[Any]]:
