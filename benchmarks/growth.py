@@ -4,7 +4,8 @@
     python benchmarks/growth.py --quick      smaller on every axis, some minutes
     python benchmarks/growth.py --axes corpus   one axis anew, the others as the result has them
 
-corpus   Parquet to Parquet through the whole pipeline, a tiny base with random weights, every text another one
+corpus   Parquet to Parquet through the whole pipeline, a tiny base with random weights, every text another one;
+         the sizes run side by side on one core
 length   the same tokens in ever longer texts, through the embedded base, which reads them in chunks of 150 tokens
 labels   2 to 200 labels with descriptions. Their prompt does not fit into the embedded base's 512 positions: a random
          Llama of its shape does the work, and decides as the base did (engines/replay.py)
@@ -15,11 +16,13 @@ What is compared is CPU time (of all threads): wall time, which is in the JSON t
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -118,25 +121,31 @@ def fitted(work: Path) -> Path:
 
 
 def corpus_axis(work: Path, sizes: Sequence[int]) -> Axis:
-    """Parquet in, Parquet out: up through the sizes and down again, so that a slow hour is not one size's alone.
+    """Parquet in, Parquet out: one process a size, all at once on one core, so that a slow minute is slow for each.
 
-    Means, not the best: the best of short runs is luckier than a long one can be. Small sizes run more often.
+    Small corpora are run so often that every process reads as many texts; points are means.
     """
-    extractor = Extractor.load(make_adapter(work), device="cpu")
+    adapter = make_adapter(work)
     for size in sizes:
-        source = work / f"{size}.parquet"
         # Every n-th text of the largest corpus, and numbers of seven digits: each size has texts of the same lengths.
         rows = range(0, max(sizes), max(sizes) // size)
         texts = [f"{text_of(1_000_000 + row)} {text_of(1_000_001 + 3 * row)}" for row in rows]
-        pq.write_table(pa.table({"text": texts}), source)
-    extract(extractor, work / f"{sizes[0]}.parquet")
-    spent: dict[int, list[tuple[float, float]]] = {size: [] for size in sizes}
-    for size in (*sizes, *reversed(sizes[:-1])):
-        for _ in range(max(1, sizes[1] // size)):
-            spent[size].append(clocked(lambda s=size: extract(extractor, work / f"{s}.parquet")))
-    means = {size: [statistics.mean(times) for times in zip(*found, strict=True)] for size, found in spent.items()}
-    points = tuple(Point(size, size, cpu, wall) for size, (wall, cpu) in means.items())
+        pq.write_table(pa.table({"text": texts}), work / f"{size}.parquet")
+    with ProcessPoolExecutor(len(sizes), multiprocessing.get_context("spawn")) as pool:
+        runs = [pool.submit(extract_often, adapter, work / f"{size}.parquet", max(sizes) // size) for size in sizes]
+        points = tuple(Point(size, size, *run.result()) for size, run in zip(sizes, runs, strict=True))
     return Axis("corpus", "texts in the corpus", "text", points)
+
+
+def extract_often(adapter: Path, source: Path, count: int) -> tuple[float, float]:
+    """A process of `corpus_axis`: mean CPU and wall seconds of a run."""
+    torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    extractor = Extractor.load(adapter, device="cpu")
+    extractor.extract(pq.read_table(source)["text"].slice(0, 256).to_pylist())  # first calls prepare caches and kernels
+    spent = [clocked(lambda: extract(extractor, source)) for _ in range(count)]
+    return statistics.mean(cpu for _, cpu in spent), statistics.mean(wall for wall, _ in spent)
 
 
 def extract(extractor: Extractor, source: Path) -> None:
