@@ -21,7 +21,7 @@ EVALUATIONS = 5
 PATIENCE = 2
 """Evaluations without a better F1 after which training stops."""
 
-FEWEST_MENTIONS = 20
+FEWEST_MENTIONS = 100
 """Held-out mentions below which F1 is too coarse to choose an epoch by: then the run goes to its end."""
 
 
@@ -92,6 +92,7 @@ class Course:
             rank=trainer.recipe.rank,
             alpha=fusion.alpha,
             temperature=fusion.temperature,
+            min_score=trainer.recipe.min_score,
             text_limit=trainer.text_limit,
         )
         return Extractor(trainer.model, trainer.drafter, card)

@@ -44,6 +44,7 @@ class FitConfig:
     epochs: int | None = None
     learning_rate: float | None = None
     contrast: float | None = None
+    min_score: float | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -55,6 +56,8 @@ class FitConfig:
                 raise InputError(f"{name.replace('_', '-')} {value}: must be above 0")
         if self.contrast is not None and self.contrast < 0:
             raise InputError(f"contrast {self.contrast}: must not be negative")
+        if self.min_score is not None and not 0 <= self.min_score <= 1:
+            raise InputError(f"min-score {self.min_score}: a probability is from 0 to 1")
 
     def recipe(self) -> Recipe:
         """The budget's recipe with the single knobs put in."""
@@ -64,6 +67,8 @@ class FitConfig:
             chosen = replace(chosen, learning_rate=self.learning_rate)
         if self.contrast is not None:
             chosen = replace(chosen, weights=replace(chosen.weights, contrast=self.contrast))
+        if self.min_score is not None:
+            chosen = replace(chosen, min_score=self.min_score)
         return chosen
 
 

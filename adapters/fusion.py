@@ -28,15 +28,15 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """By default both readers count alike, and scores are taken a little warmer than the model is sure of itself."""
+    """By default both readers count alike, and scores are taken warmer than a model that knows its seeds is itself."""
 
     alpha: float = 1.0
-    temperature: float = 1.5
+    temperature: float = 2.0
 
 
 DEFAULT = Fusion()
 
-PRIOR_NATS = 2.0
+PRIOR_NATS = 10.0
 """What it costs, in nats, to leave the default by 1 in alpha or by a factor e in temperature."""
 
 

@@ -23,7 +23,8 @@ A LoRA adapter and a drafter for few-shot entity extraction with nerx {card.nerx
 
 ## How it was made
 {card.seeds} seed texts (sha-256 {card.seeds_digest[:12]}), base `{card.base}` ({card.base_digest[:12]}),
-rank {card.rank}, evidence weight alpha {card.alpha:g}, temperature {card.temperature:g}.
+rank {card.rank}, evidence weight alpha {card.alpha:g}, temperature {card.temperature:g};
+entities less probable than {card.min_score:g} are left out unless `--min-score` says otherwise.
 {card.seconds:.0f} s on {card.device}, {card.peak_bytes / 2**20:,.0f} MiB at most, {card.flops / 1e12:,.1f} TFLOP.
 
 {_curve(card)}

@@ -68,9 +68,15 @@ def extract(
         int | None, typer.Option(metavar="N", min=1, help="Stop after so many rows.", rich_help_panel=_READING)
     ] = None,
     min_score: Annotated[
-        float,
-        typer.Option(metavar="P", min=0, max=1, help="Leave out entities less probable.", rich_help_panel=_WRITING),
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            metavar="P",
+            min=0,
+            max=1,
+            help="Leave out entities less probable; by default as the adapter says.",
+            rich_help_panel=_WRITING,
+        ),
+    ] = None,
     max_failures: Annotated[
         str,
         typer.Option(metavar="N|N%", help="Exit with 3 when more rows failed.", rich_help_panel=_WRITING),
@@ -168,6 +174,7 @@ def extract(
         from ..engine.card import AdapterCard
 
         card = AdapterCard.read(adapter)
+        min_score = card.min_score if min_score is None else min_score
         account.digests = {"adapter": card.digest, "base": card.base_digest}
         origin = {"version": __version__, "base": card.base, "base_digest": card.base_digest}
         chosen: dict[str, Any] = {"mode": mode.value, "precision": precision.value}

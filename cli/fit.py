@@ -59,6 +59,12 @@ def fit(
         float | None,
         typer.Option(metavar="X", min=0, help="Weight of the contrastive loss; 0 is off.", rich_help_panel=TUNING),
     ] = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P", min=0, max=1, help="Entities less probable are left out, by default.", rich_help_panel=TUNING
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(metavar="N", help="Same seed, same machine: same adapter.", rich_help_panel=TUNING)
     ] = 0,
@@ -88,7 +94,7 @@ def fit(
         config = FitConfig(
             seeds=seeds, out=out, base=base, dev=dev, labels=labels, seed=seed, device=device.value,
             budget=budget.value, rank=rank, epochs=epochs, learning_rate=learning_rate, contrast=contrast,
-            overwrite=overwrite,
+            min_score=min_score, overwrite=overwrite,
         )  # fmt: skip
         try:
             result = train(config, lambda event: display.show(_tick(event)))

@@ -75,6 +75,7 @@ def _show_adapter(path: Path, card: "AdapterCard", json: bool) -> None:
         ("seeds", f"{card.seeds:,} texts ({card.seeds_digest[:_DIGEST]})"),
         ("LoRA rank", str(card.rank)),
         ("evidence", f"alpha {card.alpha:g}, temperature {card.temperature:g}"),
+        ("entities", f"of probability {card.min_score:g} or more"),
         (
             "training",
             f"{duration(card.seconds)} on {card.device}, {_gigabytes(card.peak_bytes)}, {card.flops:.1e} FLOPs",

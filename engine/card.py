@@ -30,7 +30,8 @@ class AdapterCard:
     """Everything about an adapter but its weights.
 
     alpha: weight of the drafter's evidence. temperature: divides the fused logits where scores are taken, so that
-    scores are probabilities; it never changes a decision. seconds, peak_bytes, flops: what training took (flops are
+    scores are probabilities; it never changes a decision. min_score: spans less probable are left out, unless a run
+    says otherwise. seconds, peak_bytes, flops: what training took (flops are
     counted as multiply-adds times two over the tokens read). curve: one record an evaluation.
     """
 
@@ -43,6 +44,7 @@ class AdapterCard:
     rank: int = 0
     alpha: float = 1.0
     temperature: float = 1.0
+    min_score: float = 0.0
     text_limit: int = 0
     seeds_digest: str = ""
     seeds: int = 0
@@ -58,9 +60,10 @@ class AdapterCard:
 
     @property
     def digest(self) -> str:
-        """Sha-256 over all that decides on the output: weights, labels, base, tag format, alpha, temperature."""
-        deciding = (self.files, _plain(self.labels), self.base_digest, self.tag_format, self.alpha, self.temperature)
-        return hashlib.sha256(json.dumps([*deciding, self.text_limit], sort_keys=True).encode()).hexdigest()
+        """Sha-256 over all that decides on the output: weights, labels, base, tag format, and the numbers above."""
+        deciding = (self.files, _plain(self.labels), self.base_digest, self.tag_format)
+        numbers = (self.alpha, self.temperature, self.min_score, self.text_limit)
+        return hashlib.sha256(json.dumps([*deciding, *numbers], sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "labels": _plain(self.labels), "digest": self.digest}

@@ -40,6 +40,7 @@ class Extractor:
 
     mode: `exact` decodes; `fast` takes the drafter's word for it, in one pass and without generation.
     batch_tokens: padded tokens in one forward pass, prompt and answer; the one dial between memory and speed.
+    min_score: spans less probable are left out; by default the card's.
     """
 
     def __init__(
@@ -50,10 +51,10 @@ class Extractor:
         *,
         mode: Mode = "exact",
         batch_tokens: int | None = None,
-        min_score: float = 0.0,
+        min_score: float | None = None,
     ) -> None:
         self.card, self.labels, self.digest = card, card.labels, card.digest
-        self.mode, self.min_score = mode, min_score
+        self.mode, self.min_score = mode, card.min_score if min_score is None else min_score
         self.model = model
         self._encoder = model.encoder
         head = self._encoder.encode_head(card.labels)
@@ -72,7 +73,7 @@ class Extractor:
         mode: Mode = "exact",
         precision: Precision = "auto",
         batch_tokens: int | None = None,
-        min_score: float = 0.0,
+        min_score: float | None = None,
     ) -> "Extractor":
         """Load an adapter folder with its base. `alpha` overrides the card's, `base` says where the base lies now.
 

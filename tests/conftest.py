@@ -62,7 +62,7 @@ def tiny_adapter(tiny_base: Path, seed_file: Path, tmp_path_factory: pytest.Temp
     import nerx
 
     out = tmp_path_factory.mktemp("adapter") / "tiny"
-    return nerx.fit(seed_file, base=str(tiny_base), out=out, epochs=1, rank=2, device="cpu").adapter
+    return nerx.fit(seed_file, base=str(tiny_base), out=out, epochs=1, rank=2, min_score=0, device="cpu").adapter
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
 """The commands at work: what goes to which stream, exit codes, and that a stopped run goes on."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +24,7 @@ from typer.main import get_command
 from nerx.adapters.fit import FitConfig
 from nerx.cli.app import app
 from nerx.cli.place import default_output
+from nerx.engine.card import AdapterCard
 from nerx.engine.errors import InputError
 
 TEXTS = ["Ada went to Rome.", None, "", "   ", "The engine stood still. 😀"]
@@ -131,6 +133,26 @@ def test_a_dry_run_writes_nothing(nerx: Nerx, corpus: Path, tiny_adapter: Path) 
 def test_min_score_leaves_out_what_is_less_probable(nerx: Nerx, corpus: Path, tiny_adapter: Path) -> None:
     done = nerx("extract", corpus, "--adapter", tiny_adapter, "--min-score", 1, "--json")
     assert json.loads(done.out)["entities"] == 0
+
+
+def test_the_adapter_says_how_probable_an_entity_has_to_be(
+    nerx: Nerx, corpus: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    def scores(*options: object) -> list[float]:
+        assert nerx("extract", corpus, "--overwrite", "--quiet", *options).code == 0
+        entities: list[float] = pq.read_table(written)["entities"].combine_chunks().flatten().field("score").to_pylist()
+        return entities
+
+    written = corpus.with_suffix(".nerx.parquet")
+    every = sorted(scores("--adapter", tiny_adapter))
+    bar = every[len(every) // 2]
+    strict = Path(shutil.copytree(tiny_adapter, tmp_path / "strict"))
+    replace(AdapterCard.read(tiny_adapter), min_score=bar).write(strict)
+    probable = scores("--adapter", strict)
+    assert 0 < len(probable) < len(every)
+    assert min(probable) >= bar
+    assert json.loads(pq.read_metadata(written).metadata[b"nerx.options"])["min_score"] == bar
+    assert sorted(scores("--adapter", strict, "--min-score", 0)) == every
 
 
 def test_more_failures_than_allowed_exit_with_3_after_writing(nerx: Nerx, tiny_adapter: Path, tmp_path: Path) -> None:

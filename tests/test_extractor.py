@@ -1,5 +1,7 @@
 """Extraction from text to spans: any text, any length, memory that runs out."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from families import make_base
@@ -138,6 +140,10 @@ def test_min_score_leaves_out_the_doubtful(extractor):
     picky = make(extractor.model, extractor.decoder.drafter, min_score=sorted(scores)[len(scores) // 2])
     kept = picky.extract(texts)[0].spans
     assert 0 < len(kept) < len(scores)
+    card = replace(extractor.card, min_score=picky.min_score)
+    assert Extractor(extractor.model, extractor.decoder.drafter, card).extract(texts)[0].spans == kept
+    everything = Extractor(extractor.model, extractor.decoder.drafter, card, min_score=0.0)
+    assert len(everything.extract(texts)[0].spans) == len(scores)
 
 
 def test_too_many_labels_for_the_base_is_a_clear_error(extractor):

@@ -47,7 +47,8 @@ class Nerx:
         self.rows = tuple(self._overrides)
 
     def settings(self, row: str) -> Mapping[str, object]:
-        """The recipe is in it, so that a changed learning rate is another cell; other changes of code are not."""
+        """Recipe and fusion are in it, so that a changed rate is another cell; other changes of code are not."""
+        from nerx.adapters.fusion import DEFAULT, PRIOR_NATS
         from nerx.engine.card import base_digest, base_folder
         from nerx.engine.model import pick_device
 
@@ -57,6 +58,7 @@ class Nerx:
             "base": base_digest(folder)[:16] if folder.is_dir() else self._settings.base,
             "device": pick_device(self._settings.device).type,
             "recipe": asdict(self._config(Path()).recipe()),
+            "fusion": {**asdict(DEFAULT), "prior_nats": PRIOR_NATS},
             **self._overrides[row],
         }
 

@@ -26,6 +26,7 @@ class ZeroShot:
 
     def settings(self, row: str) -> Mapping[str, object]:  # noqa: ARG002 (there is but one)
         from nerx.adapters.fusion import DEFAULT
+        from nerx.adapters.trainer import MIN_SCORE
         from nerx.engine.card import base_digest, base_folder
         from nerx.engine.model import pick_device
 
@@ -34,6 +35,7 @@ class ZeroShot:
             "nerx": nerx.__version__,
             "base": base_digest(folder)[:16] if folder.is_dir() else self._base,
             "device": pick_device(self._device).type,
+            "min_score": MIN_SCORE,
             **asdict(DEFAULT),
         }
 
@@ -42,6 +44,7 @@ class ZeroShot:
 
     def fit(self, task: Task) -> "Unfitted":
         from nerx.adapters.fusion import DEFAULT
+        from nerx.adapters.trainer import MIN_SCORE
         from nerx.engine.card import AdapterCard, base_folder
         from nerx.engine.extractor import Extractor
         from nerx.engine.label import LabelSet
@@ -56,6 +59,7 @@ class ZeroShot:
             tag_format=model.tags.to_dict(),
             nerx_version=nerx.__version__,
             created="",
+            min_score=MIN_SCORE,
             **asdict(DEFAULT),
         )
         return Unfitted(Extractor(model, drafter and drafter.to(model.device), card))
