@@ -68,7 +68,7 @@ class FitConfig:
         if self.contrast is not None:
             chosen = replace(chosen, weights=replace(chosen.weights, contrast=self.contrast))
         if self.min_score is not None:
-            chosen = replace(chosen, min_score=self.min_score)
+            chosen = replace(chosen, min_score=float(self.min_score))
         return chosen
 
 
