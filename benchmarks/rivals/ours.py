@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 OVERRIDES: dict[str, dict[str, Any]] = {
     "nerx": {},
-    "nerx alpha 0": {"alpha": 0.0},
+    "nerx alpha 0": {"alpha": 0.0, "min_score": 0.0},
     "nerx drafter": {"mode": "fast"},
 }
-"""Row -> what `Extractor.load` is told besides the adapter."""
+"""Row -> what `Extractor.load` is told besides the adapter, whose least score is for decisions by both readers."""
 
 
 @dataclass(frozen=True, slots=True)
