@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from capitals import POISON, Capitals
 from disk import Disk, MountError
-from growth import grow
+from grown import grow
 
 from nerx.engine.corpus import open_corpus
 from nerx.engine.errors import CorpusError, NerxError, OutputError, OutputLockedError

@@ -16,7 +16,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from capitals import POISON, Capitals
-from growth import Grown, grow
+from grown import Grown, grow
 from killing import killed_at
 from test_retry import Recovered
 
@@ -392,7 +392,7 @@ def test_a_lake_that_changes_between_kills_comes_out_equal_to_an_undisturbed_run
         write(lake / f"{number}.parquet", 1000 * number, count=150)
     kills = 0
     for version in range(10):
-        command = [sys.executable, HERE / "growth.py", out, lake]
+        command = [sys.executable, HERE / "grown.py", out, lake]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stdout.readline() == "ready\n", process.stderr.read()
             try:

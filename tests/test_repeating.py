@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from capitals import POISON, Capitals
 from commands import Nerx
-from growth import grow
+from grown import grow
 from test_cli import running
 from test_retry import extract
 

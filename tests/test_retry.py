@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from capitals import POISON, Capitals
-from growth import OPTIONS
+from grown import OPTIONS
 from killing import killed_at
 from test_pipeline import everything
 

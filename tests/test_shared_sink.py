@@ -73,7 +73,7 @@ PROCESS = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from growth import Slow
+from grown import Slow
 from nerx.engine.corpus import open_corpus
 from nerx.engine.pipeline import open_sink, run
 from nerx.engine.share import Share

@@ -1,4 +1,4 @@
-"""An incremental run as the command makes it, with the stand-in extractor. Also a program: `growth.py OUT LAKE`."""
+"""An incremental run as the command makes it, with the stand-in extractor. Also a program: `grown.py OUT LAKE`."""
 
 import sys
 import time
