@@ -175,7 +175,9 @@ def to_page(document: dict[str, Any], table: str) -> str:
         counts.setdefault(name.rpartition("_")[0], []).append(count)
     seed_counts = ", ".join(f"{name} {min(found)}-{max(found)}" for name, found in counts.items())
     versions = ", ".join(f"{package} {version}" for package, version in machine["versions"].items())
-    threads = ", ".join(f"{row} {'/'.join(map(str, found))}" for row, found in document["cell_threads"].items())
+    threads = ", ".join(
+        f"{row} {'/'.join(map(str, found))}" for row, found in document["cell_threads"].items() if found
+    )
     settings = "".join(
         f"- {row}: {', '.join(f'{name} {value}' for name, value in chosen.items())}\n"
         for row, chosen in document["settings"].items()

@@ -174,7 +174,7 @@ def extract(
         from ..engine.card import AdapterCard
 
         card = AdapterCard.read(adapter)
-        min_score = card.min_score if min_score is None else min_score
+        min_score = account.options["min_score"] = card.min_score if min_score is None else min_score
         account.digests = {"adapter": card.digest, "base": card.base_digest}
         origin = {"version": __version__, "base": card.base, "base_digest": card.base_digest}
         chosen: dict[str, Any] = {"mode": mode.value, "precision": precision.value}

@@ -18,12 +18,14 @@ _SIGNALLED = (EXIT_OFFSET + signal.SIGINT, EXIT_OFFSET + signal.SIGTERM)
 class Reporting:
     """`with Reporting(...) as account:` around a run, which fills in `digests` and `counts` as they become known.
 
+    `options` are as typed; the run puts in what it takes where nothing was said.
+
     `kept`, if set, is asked for the counts when the run fails. Raises OutputError at once for a place where no file
     can be written, and at the end when writing fails though all else went well.
     """
 
     def __init__(self, report: Path | None, metrics: Path | None, options: Mapping[str, Any]) -> None:
-        self._report, self._metrics, self._options = report, metrics, dict(options)
+        self._report, self._metrics, self.options = report, metrics, dict(options)
         self.out: Path | None = None
         """Where the output goes, as soon as that is known: it is what the metrics are labelled with."""
         self.digests: dict[str, str] = {}
@@ -73,7 +75,7 @@ class Reporting:
         from ..engine.report import RunReport
 
         counts = {**self.counts, **self._failures()}
-        ended, options = datetime.now(UTC), self._options | ({"out": self.out} if self.out else {})
+        ended, options = datetime.now(UTC), self.options | ({"out": self.out} if self.out else {})
         report = RunReport(exit_code, reason, self._started, ended, options, self.digests, counts)
         if self._report is not None:
             console.write_json(self._report, report.to_dict())

@@ -31,8 +31,8 @@ class AdapterCard:
 
     alpha: weight of the drafter's evidence. temperature: divides the fused logits where scores are taken, so that
     scores are probabilities; it never changes a decision. min_score: spans less probable are left out, unless a run
-    says otherwise. seconds, peak_bytes, flops: what training took (flops are
-    counted as multiply-adds times two over the tokens read). curve: one record an evaluation.
+    says otherwise. seconds, peak_bytes, flops: what training took (flops are counted as multiply-adds times two over
+    the tokens read). curve: one record an evaluation.
     """
 
     labels: LabelSet

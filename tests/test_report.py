@@ -68,10 +68,7 @@ def test_the_report_accounts_for_the_run(nerx: Nerx, corpus: Path, tiny_adapter:
     assert told["digests"]["base"] == card["base_digest"]
     metadata = pq.read_schema(tmp_path / "corpus.nerx.parquet").metadata
     assert told["digests"]["input"] == metadata[b"nerx.input_digest"].decode()
-    assert (told["options"]["adapter"], told["options"]["min_score"]) == (
-        str(tiny_adapter),
-        None,
-    )  # as the adapter says
+    assert (told["options"]["adapter"], told["options"]["min_score"]) == (str(tiny_adapter), 0.0)
     assert datetime.fromisoformat(told["started"]) <= datetime.fromisoformat(told["ended"])
     assert told["host"]
 
