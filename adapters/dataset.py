@@ -5,7 +5,7 @@ list never says what occurs; encoding is the prompt encoder's, the same that dec
 """
 
 import random
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -46,14 +46,17 @@ class Decisions:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A padded batch. Slots count from the row's first prompt token.
+    """A padded batch: text and answer of each row, behind a prompt head that rows may share. Slots count from the text.
 
-    text (batch, text + 1): slots of the text tokens and of the output mark; lengths (batch,): text tokens.
-    labels (batch, labels), known alike: slots of the label ends. targets (batch, text): 0 outside, 1 + k begin,
-    1 + labels + k inside, -100 padding. `spans` (n, 4): row, first token, last token, contrast label, -1 for wrong
-    spans. anchors (m, 3): row, place in `labels`, contrast label. answers (n, 3): row, slot, token for plain loss.
+    heads: the different heads; head_of (batch,): each row's. labels (heads, labels), known alike: slots of the label
+    ends. text (batch, text + 1): slots of the text tokens and of the output mark; lengths (batch,): text tokens.
+    targets (batch, text): 0 outside, 1 + k begin, 1 + labels + k inside, -100 padding. `spans` (n, 4): row, first
+    token, last token, contrast label, -1 for wrong spans. anchors (m, 3): head, place in `labels`, contrast label.
+    answers (n, 3): row, slot, token for plain loss.
     """
 
+    heads: Tokens
+    head_of: Tensor
     tokens: Tokens
     decisions: tuple[Decisions, ...]
     text: Tensor
@@ -64,6 +67,11 @@ class Batch:
     spans: Tensor
     anchors: Tensor
     answers: Tensor
+
+    @property
+    def size(self) -> int:
+        """Tokens that the model reads, without padding."""
+        return sum(int((part.order >= 0).sum()) for part in (self.heads, self.tokens))
 
 
 def choose_labels(
@@ -85,9 +93,10 @@ def choose_labels(
 def encode(
     encoder: PromptEncoder, source: Source, spans: Sequence[Span], labels: LabelSet, ids: dict[str, int]
 ) -> Example:
-    """An example; `ids` gives each label name its id for the contrastive loss."""
+    """An example without the mentions of other labels; `ids` gives each label name its id for the contrastive loss."""
     head = encoder.encode_head(labels)
-    tagged = encoder.encode_tagged(source, spans, labels, head.trie)
+    asked = [span for span in spans if span.label in labels.names]
+    tagged = encoder.encode_tagged(source, asked, labels, head.trie)
     return Example(head, source, tagged, tuple(ids[label.name] for label in labels))
 
 
@@ -96,12 +105,14 @@ def without_descriptions(labels: LabelSet, rng: random.Random, rate: float) -> L
     return LabelSet(tuple(Label(x.name) if rng.random() < rate else x for x in labels))
 
 
-def batches(examples: Sequence[Item], budget: int, rng: random.Random) -> Iterator[list[Item]]:
+def batches(
+    examples: Sequence[Item], budget: int, rng: random.Random, length: Callable[[Item], int] = len
+) -> Iterator[list[Item]]:
     """Examples of like length together, at most `budget` padded tokens a batch, in random order."""
-    ordered = sorted(examples, key=lambda example: len(example) + 8 * rng.random())
+    ordered = sorted(examples, key=lambda example: length(example) + 8 * rng.random())
     groups: list[list[Item]] = [[]]
     for example in ordered:
-        if groups[-1] and len(example) * (len(groups[-1]) + 1) > budget:
+        if groups[-1] and length(example) * (len(groups[-1]) + 1) > budget:
             groups.append([])
         groups[-1].append(example)
     rng.shuffle(groups)
@@ -112,39 +123,53 @@ def collate(encoder: PromptEncoder, examples: Sequence[Example], rng: random.Ran
     """Pad and index a batch of examples. `rng` picks the wrong spans."""
     tags = encoder.tags
     mark = len(tags.output_mark)
-    rows, cases, positions = [], [], []
+    heads: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+    head_of, head_ends = [], []
+    rows, cases, positions, begin = [], [], [], []
     pairs: list[tuple[int, int, Decision]] = []
     choices: list[tuple[int, int, Decision]] = []
-    text, labels, targets, spans, anchors, answers = [], [], [], [], [], []
+    text, targets, spans, anchors, answers = [], [], [], [], []
     for row, example in enumerate(examples):
         head, source, tagged = example.head.ids, example.source, example.tagged
-        start, answer = len(head), len(head) + len(source) + mark
-        rows.append([*head, *source.ids, *tags.output_mark, *tagged.ids])
-        copies = _copied_cases(source, tagged)
-        cases.append([0] * len(head) + list(source.cases) + [0] * mark + copies)
-        positions.append(list(range(start + len(source))) + encoder.positions(start, len(source), tagged.copied))
+        key = head, example.contrast_labels
+        if key not in heads:
+            heads[key] = len(heads)
+            head_ends.append(list(example.head.label_ends))
+            anchors += [(heads[key], place, label) for place, label in enumerate(example.contrast_labels)]
+        head_of.append(heads[key])
+        start, answer = len(head), len(source) + mark
+        begin.append(start)
+        rows.append([*source.ids, *tags.output_mark, *tagged.ids])
+        cases.append([*source.cases, *[0] * mark, *_copied_cases(source, tagged)])
+        places = encoder.positions(start, len(source), tagged.copied)
+        positions.append([*range(start, start + len(source)), *places])
         for decision in tagged.decisions:
             (pairs if len(decision.allowed) == 2 else choices).append((row, answer + decision.at - 1, decision))
-        text.append([*range(start, start + len(source)), answer - 1])
-        labels.append(list(example.head.label_ends))
+        text.append([*range(len(source)), answer - 1])
         targets.append(_draft_targets(len(source), tagged.spans))
         spans += [(row, first, last, example.contrast_labels[k]) for first, last, k in _inclusive(tagged.spans)]
         spans += [(row, first, last, -1) for first, last in _wrong_spans(tagged.spans, len(source), rng)]
-        anchors += [(row, place, label) for place, label in enumerate(example.contrast_labels)]
         answers += [(row, answer + at - 1, token) for at, token in enumerate(tagged.ids)]
-    order = [list(range(len(ids))) for ids in rows]
+    order = [list(range(first, first + len(ids))) for first, ids in zip(begin, rows, strict=True)]
     return Batch(
+        _head_tokens([ids for ids, _ in heads]),
+        torch.tensor(head_of),
         Tokens(_pad(rows, 0), _pad(positions, 0), _pad(cases, 0), _pad(order, -1)),
         tuple(_decisions(group) for group in (pairs, choices) if group),
         _pad(text, 0),
         torch.tensor([len(example.source) for example in examples]),
-        _pad(labels, 0),
-        _pad([[1] * len(ends) for ends in labels], 0).bool(),
-        _pad(_fold(targets, max(map(len, labels))), -100),
+        _pad(head_ends, 0),
+        _pad([[1] * len(ends) for ends in head_ends], 0).bool(),
+        _pad(_fold(targets, max(map(len, head_ends))), -100),
         torch.tensor(spans, dtype=torch.long).view(-1, 4),
         torch.tensor(anchors, dtype=torch.long).view(-1, 3),
         torch.tensor(answers, dtype=torch.long).view(-1, 3),
     )
+
+
+def _head_tokens(heads: Sequence[Sequence[int]]) -> Tokens:
+    ids, order = _pad(heads, 0), _pad([list(range(len(head))) for head in heads], -1)
+    return Tokens(ids, order.clamp(min=0), torch.zeros_like(ids), order)
 
 
 def _copied_cases(source: Source, tagged: Tagged) -> list[int]:

@@ -11,7 +11,7 @@ from ..engine.drafter import Drafter, Evidence
 from ..engine.model import LanguageModel
 from ..engine.prompt import Decision
 from .dataset import Batch, Example
-from .objective import gather
+from .objective import read
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 TEMPERATURES = (0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
@@ -43,14 +43,13 @@ PRIOR_NATS = 10.0
 @torch.inference_mode()
 def judge(model: LanguageModel, drafter: Drafter, batch: Batch, examples: Sequence[Example]) -> list[Judged]:
     """Both readers at every decision of the right answers, read in one pass each."""
-    states = model.states(batch.tokens)
-    text, labels = gather(states, batch.text), gather(states, batch.labels)
-    shares = drafter(text, batch.lengths, labels, batch.known).float().cpu().numpy()
+    states, text, labels, known = read(model, batch)
+    shares = drafter(text, batch.lengths, labels[batch.head_of], known).float().cpu().numpy()
     judged = []
     width = (shares.shape[2] - 1) // 2
     for row, example in enumerate(examples):
-        known = len(example.head.label_ends)
-        columns = [0, *range(1, 1 + known), *range(1 + width, 1 + width + known)]
+        own = len(example.head.label_ends)
+        columns = [0, *range(1, 1 + own), *range(1 + width, 1 + width + own)]
         evidence = Evidence.of(shares[row, : len(example.source)][:, columns])
         mark = int(batch.text[row, len(example.source)])
         judged += [

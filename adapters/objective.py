@@ -51,17 +51,16 @@ class Projection(nn.Module):
 
 def losses(model: LanguageModel, drafter: Drafter, projection: Projection, batch: Batch, weights: Weights) -> Losses:
     """One forward pass over prompt and answer, then the three losses; a weight of 0 skips its computation."""
-    states = model.states(batch.tokens)
+    states, text, labels, known = read(model, batch)
     zero = states.new_zeros(())
     counts = [len(group.right) for group in batch.decisions]
     legal = zero
     for group, count in zip(batch.decisions, counts, strict=True):
         logits = model.score(states[group.row, group.slot], group.candidates)
         legal = legal + legal_token_loss(logits, group.right) * (count / sum(counts))
-    text, labels = gather(states, batch.text), gather(states, batch.labels)
     draft = zero
     if weights.draft:
-        draft = draft_loss(drafter(text, batch.lengths, labels, batch.known), batch.targets)
+        draft = draft_loss(drafter(text, batch.lengths, labels[batch.head_of], known), batch.targets)
     contrast = zero
     if weights.contrast:
         contrast = _contrast(projection, windows(text, batch.lengths), labels, batch, weights.temperature)
@@ -82,6 +81,13 @@ def _contrast(projection: Projection, text: Tensor, labels: Tensor, batch: Batch
     )
 
 
-def gather(states: Tensor, slots: Tensor) -> Tensor:
+def read(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """States of a batch: of all its slots, of its texts (batch, text + 1, width), of the label names of each head
+    (heads, labels, width); and which of these a row knows (batch, labels)."""
+    heads, states = model.states_behind(batch.heads, batch.tokens, batch.head_of)
+    return states, _gather(states, batch.text), _gather(heads, batch.labels), batch.known[batch.head_of]
+
+
+def _gather(states: Tensor, slots: Tensor) -> Tensor:
     """(batch, n, width) states at `slots` (batch, n)."""
     return torch.gather(states, 1, slots[:, :, None].expand(-1, -1, states.shape[2]))

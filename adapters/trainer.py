@@ -46,7 +46,8 @@ class Recipe:
     minutes whatever the number of seeds.
     Batches are small on purpose: twice the steps of half the tokens cost the same and found more on development texts,
     at 5 shots (mean of four sets) 46.2 against 44.9 strict F1, at 20 shots (`mit_movie`) 66.9 against 63.2.
-    `full` is the share that sees every label in the order of production, the rest a shuffled, thinned choice.
+    `full` is the share that sees every label in the order of production, the rest a shuffled, thinned choice; all texts
+    of a batch see the same, so that the prompt's head is read once for them (a step in 0.8 of the time).
     """
 
     rank: int = 16
@@ -162,7 +163,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self._weights(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        self.tokens_read += sum(map(len, group))
+        self.tokens_read += batch.size
         return loss
 
     def epochs(self, seeds: Sequence[Seed]) -> int:
@@ -201,16 +202,18 @@ class Trainer:
     def _epoch(
         self, seeds: Sequence[Seed], mentions: dict[str, tuple[str, ...]], rng: random.Random
     ) -> Iterator[list[Example]]:
-        examples = []
+        rows = []
         for seed in seeds:
             if rng.random() < self.recipe.swap:
                 seed = Seed(*swap_mentions(seed.text, seed.spans, mentions, rng))
-            for source, spans in self.rows(seed):
-                labels = self.labels
-                if rng.random() >= self.recipe.full:
-                    labels, spans = choose_labels(labels, spans, rng, drop=self.recipe.drop)
-                examples.append(encode(self.model.encoder, source, spans, labels, self._ids))
-        yield from batches(examples, self.recipe.batch_tokens, rng)
+            rows += self.rows(seed)
+        head = len(self.model.encoder.encode_head(self.labels).ids)
+        for group in batches(rows, self.recipe.batch_tokens, rng, lambda row: head + 2 * len(row[0]) + 4 * len(row[1])):
+            labels = self.labels
+            if rng.random() >= self.recipe.full:
+                found = [span for _, spans in group for span in spans]
+                labels, _ = choose_labels(labels, found, rng, drop=self.recipe.drop)
+            yield [encode(self.model.encoder, source, spans, labels, self._ids) for source, spans in group]
 
     def _weights(self) -> list[Tensor]:
         parts = (self.network, self.drafter, self._projection)

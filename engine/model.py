@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from transformers import DynamicCache
 
 from .allocator import keep_freed_memory
 from .card import AdapterCard, base_digest, base_folder
@@ -91,6 +92,18 @@ class LanguageModel:
         )
         states: Tensor = output.last_hidden_state
         return states
+
+    def states_behind(self, heads: Tokens, tokens: Tokens, head_of: Tensor) -> tuple[Tensor, Tensor]:
+        """States of prompt heads (heads, new, width) and of the rows (batch, new, width) that go on behind them.
+
+        head_of (batch,): the head of each row, read once however many rows share it. Differentiable.
+        """
+        cache: Any = DynamicCache()
+        states = self.states(heads, cache)
+        for layer in cache.layers:
+            layer.keys, layer.values = layer.keys[head_of], layer.values[head_of]
+        order = torch.cat([heads.order[head_of], tokens.order], dim=1)
+        return states, self.states(tokens, cache, order)
 
     def score(self, states: Tensor, candidates: Tensor) -> Tensor:
         """Logits (n, choices) of `candidates` (n, choices), token ids or -1 for padding, after `states` (n, width)."""

@@ -163,6 +163,21 @@ def test_training_and_decoding_see_every_decision_alike(bases, base):
         assert scores == pytest.approx([score for _, score in one.spans], abs=1e-4)
 
 
+@pytest.mark.parametrize("base", BASES)
+def test_rows_that_share_a_prompt_head_are_read_as_if_each_had_its_own(bases, base):
+    model, drafter, _, sources = bases(base)
+    few = LabelSet((Label("firm"), Label("place name", "where something is")))
+    pairs = [(source, LABELS if k % 3 else few) for k, source in enumerate(sources)]
+    examples = [encode(model.encoder, source, (), labels, dict.fromkeys(labels.names, 0)) for source, labels in pairs]
+    together = collate(model.encoder, examples, random.Random(0))
+    assert len(together.heads.ids) == 2
+    alone = [one for e in examples for one in judge(model, drafter, collate(model.encoder, [e], random.Random(0)), [e])]
+    for one, other in zip(judge(model, drafter, together, examples), alone, strict=True):
+        assert one.right == other.right
+        assert torch.allclose(one.logits, other.logits, rtol=1e-4, atol=1e-4)
+        assert torch.allclose(one.bias, other.bias, rtol=1e-3, atol=1e-3)
+
+
 def as_example(model, source, decoded):
     spans = [Span(*source.characters(one.start, one.end), LABELS.names[one.label]) for one, _ in decoded.spans]
     return encode(model.encoder, source, spans, LABELS, {name: k for k, name in enumerate(LABELS.names)})
