@@ -1,4 +1,4 @@
-"""The order of training runs: a short rehearsal that holds seeds out, then the run over all of them."""
+"""The order of training runs: a short rehearsal that holds seeds out, then the run over all, and their mean."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -66,15 +66,21 @@ class Course:
         return self._run("train", self._seeds, dev, self._trainer.epochs(self._seeds))
 
     def rehearsed(self) -> Learned:
-        """A run with seeds held out, to learn how long and how to fuse; then one over all seeds from the start."""
+        """A run with seeds held out, to learn how long and how to fuse; then one over all seeds from the start.
+
+        The adapter is the mean of both runs' weights, which costs nothing (Wortsman et al. 2022, "Model soups").
+        """
         epochs = self._trainer.epochs(self._seeds)
         kept, held = split(self._seeds, HELD_OUT, self._seed)
         if not held:
             return self._run("train", self._seeds, (), epochs)
         rehearsed = max(1, round(REHEARSAL * epochs))
         rehearsal = self._run("rehearse", kept, held, rehearsed)
+        first = self._trainer.state()
         self._trainer.restore()
         trained = self._run("train", self._seeds, (), max(1, round(epochs * rehearsal.epochs / rehearsed)))
+        pairs = zip(first, self._trainer.state(), strict=True)
+        self._trainer.restore([(before + after) / 2 for before, after in pairs])
         return replace(rehearsal, epochs=trained.epochs)
 
     def extractor(self, fusion: Fusion) -> Extractor:

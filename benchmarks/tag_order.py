@@ -117,7 +117,7 @@ def learn(order: Order, options: argparse.Namespace, glossary: dict[str, Any], s
     optimizer = torch.optim.AdamW(network.parameters(), lr=4e-4, weight_decay=0.05, betas=(0.9, 0.98), fused=True)
     seen, step, rng = 0, 0, random.Random(seed)
     while seen < options.tokens:
-        examples = [order(model, sampler.draw(rng)[0]) for _ in range(128)]
+        examples = [order(model, sampler.draw(rng)) for _ in range(128)]
         for group in batches(examples, 3000, rng):
             optimizer.param_groups[0]["lr"] = 4e-4 * min(1, (step + 1) / 50) * max(0.03, 1 - seen / options.tokens)
             with torch.autocast("cpu", torch.bfloat16):
@@ -127,7 +127,7 @@ def learn(order: Order, options: argparse.Namespace, glossary: dict[str, Any], s
             optimizer.step()
             optimizer.zero_grad()
             seen, step = seen + sum(map(len, group)), step + 1
-    return judge(model, [order(model, held_out.draw(rng_of(k))[0]) for k in range(options.texts)])
+    return judge(model, [order(model, held_out.draw(rng_of(k))) for k in range(options.texts)])
 
 
 def rng_of(k: int) -> random.Random:

@@ -30,6 +30,7 @@ ENGINE_ORDER = [
         "prompt",
         "card",
         "drafter",
+        "output_head",
         "model",
     ),
     *("batching", "proposal", "slots", "decoder", "extractor", "pace", "recall"),
@@ -49,7 +50,7 @@ SINKS = {
     *("failure", "published"),
 }
 MAY_IMPORT = {
-    "torch": {"engine/model", "engine/drafter", "engine/slots", "engine/decoder"}
+    "torch": {f"engine/{name}" for name in ("output_head", "model", "drafter", "slots", "decoder")}
     | {f"adapters/{name}" for name in ("dataset", "loss", "objective", "fusion", "trainer")},
     "peft": {"engine/model", "adapters/trainer"},
     "pyarrow": {f"engine/{name}" for name in FILES | SINKS},

@@ -24,6 +24,10 @@ OVERRIDES: dict[str, dict[str, Any]] = {
 """Row -> what `Extractor.load` is told besides the adapter, whose least score is for decisions by both readers."""
 
 
+FIT = 2
+"""Goes up with a change of `fit` that no setting shows. 2: texts of a batch share their labels, the rehearsal is half as long."""
+
+
 @dataclass(frozen=True, slots=True)
 class NerxSettings:
     """Passed on to FitConfig. `contrast` None is fit's own default; `device` is resolved before it enters a key."""
@@ -57,6 +61,7 @@ class Nerx:
             "nerx": nerx.__version__,
             "base": base_digest(folder)[:16] if folder.is_dir() else self._settings.base,
             "device": pick_device(self._settings.device).type,
+            "fit": FIT,
             "recipe": asdict(self._config(Path()).recipe()),
             "fusion": {**asdict(DEFAULT), "prior_nats": PRIOR_NATS},
             **self._overrides[row],

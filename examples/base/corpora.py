@@ -97,19 +97,13 @@ class RowSampler:
         self._weights = [min(len(one.rows), 6000) ** 0.6 for one in sets]
 
     def draw(self, rng: random.Random) -> tuple[AnnotatedSet, Row]:
-        one = self.draw_set(rng)
-        return one, self.draw_row(one, rng)
-
-    def draw_set(self, rng: random.Random) -> AnnotatedSet:
-        return rng.choices(self._sets, self._weights)[0]
-
-    def draw_row(self, one: AnnotatedSet, rng: random.Random) -> Row:
+        one = rng.choices(self._sets, self._weights)[0]
         row = self._joined(one, rng)
         if rng.random() < 0.15:
             row = Row(*swap_mentions(row.text, row.spans, one.mentions, rng))
         if rng.random() < 0.12 and len(row.text.lower()) == len(row.text):
             row = Row(row.text.lower(), row.spans)
-        return row
+        return one, row
 
     def _joined(self, one: AnnotatedSet, rng: random.Random) -> Row:
         """One row, or now and then several as one text, so that longer texts than sentences are known."""
@@ -120,7 +114,7 @@ class RowSampler:
 
 
 class Sampler:
-    """Draws training examples without end: texts of `RowSampler` under a choice of labels, some of them renamed."""
+    """Draws training examples without end: a text of `RowSampler` under a choice of labels, some of them renamed."""
 
     def __init__(self, sets: Sequence[AnnotatedSet], glossary: dict[str, Any], encoder: PromptEncoder) -> None:
         self._rows = RowSampler(sets)
@@ -129,26 +123,18 @@ class Sampler:
         names = [(one.name, name) for one in sets for name in one.labels.names]
         self._ids = {pair: index for index, pair in enumerate(names)}
 
-    def draw(self, rng: random.Random, texts: int = 1) -> list[Example]:
-        """`texts` of one set under the same labels, as `fit` shows them, so that the prompt's head is read once."""
-        one = self._rows.draw_set(rng)
-        drawn = sorted((self._rows.draw_row(one, rng) for _ in range(3 * texts - 2)), key=lambda row: len(row.text))
-        first = rng.randint(0, len(drawn) - texts)
-        rows = drawn[first : first + texts]  # of like length, so that little is padding
-        found = [span for row in rows for span in row.spans]
-        labels, _ = choose_labels(one.labels, found, rng, most=MOST_LABELS)
+    def draw(self, rng: random.Random) -> Example:
+        one, row = self._rows.draw(rng)
+        labels, spans = choose_labels(one.labels, row.spans, rng, most=MOST_LABELS)
         renamed = self._renamed(labels, rng)
         names = dict(zip(labels.names, renamed.names, strict=True))
         ids = {names[name]: self._ids[one.name, name] for name in labels.names}
-        return [self._example(row, renamed, names, ids) for row in rows]
-
-    def _example(self, row: Row, labels: LabelSet, names: dict[str, str], ids: dict[str, int]) -> Example:
-        spans = tuple(Span(x.start, x.end, names[x.label]) for x in row.spans if x.label in names)
+        spans = tuple(Span(span.start, span.end, names[span.label]) for span in spans)
         source = self._encoder.encode_source(row.text)
         if len(source) > LONGEST:
             source = source.part(0, LONGEST)
             spans = tuple(span for span in spans if span.end <= source.offsets[-1][1])
-        return encode(self._encoder, source, spans, labels, ids)
+        return encode(self._encoder, source, spans, renamed, ids)
 
     def _renamed(self, labels: LabelSet, rng: random.Random) -> LabelSet:
         """Some names replaced by synonyms, and for a quarter of the texts a definition behind each name."""

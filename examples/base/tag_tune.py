@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Dataset
 
-from nerx.adapters.dataset import Batch, Example, collate
+from nerx.adapters.dataset import Batch, batches, collate
 from nerx.adapters.objective import Projection, Weights, losses
 from nerx.adapters.trainer import to_device
 from nerx.engine.allocator import keep_freed_memory
@@ -36,9 +36,6 @@ from nerx.engine.prompt import PromptEncoder
 
 CHUNK = 256
 """Examples drawn at once and sorted by length into batches."""
-
-TOGETHER = 8
-"""Texts at most that share their labels."""
 
 REPLAYED = 256
 """Tokens of one block of replayed text."""
@@ -78,30 +75,8 @@ class Chunks(Dataset[list[Batch]]):
 
     def __getitem__(self, chunk: int) -> list[Batch]:
         rng = random.Random(f"{self._seed}/{chunk}")
-        groups: list[list[Example]] = []
-        while (room := CHUNK - sum(map(len, groups))) > 0:
-            groups.append(self._sampler.draw(rng, min(room, rng.randint(1, TOGETHER))))
-        return [collate(self._encoder, examples, rng) for examples in packed(groups, self._batch, rng)]
-
-
-def packed(groups: Sequence[Sequence[Example]], budget: int, rng: random.Random) -> list[list[Example]]:
-    """Groups of examples with like lengths together, at most `budget` padded tokens in each, in random order."""
-    packs: list[list[Example]] = []
-    heads = longest = 0
-    for head, row, group in sorted(map(_measured, groups), key=lambda measured: measured[1]):
-        heads, longest = heads + head, max(longest, row)
-        if not packs or heads + longest * (len(packs[-1]) + len(group)) > budget:
-            packs.append([])
-            heads, longest = head, row
-        packs[-1] += group
-    rng.shuffle(packs)
-    return packs
-
-
-def _measured(group: Sequence[Example]) -> tuple[int, int, Sequence[Example]]:
-    """Tokens of the head that a group shares, and of its longest text with its answer."""
-    head = len(group[0].head.ids)
-    return head, max(map(len, group)) - head, group
+        examples = [self._sampler.draw(rng) for _ in range(CHUNK)]
+        return [collate(self._encoder, group, rng) for group in batches(examples, self._batch, rng)]
 
 
 class Learner:
