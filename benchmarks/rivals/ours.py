@@ -25,7 +25,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
 
 
 FIT = 2
-"""Goes up with a change of `fit` that no setting shows. 2: texts of a batch share their labels, the rehearsal is half as long."""
+"""Goes up with a change of `fit` that no setting shows. 2: texts of a batch share labels, the rehearsal is shorter."""
 
 
 @dataclass(frozen=True, slots=True)
