@@ -15,8 +15,9 @@ from .trainer import State, Step, Trainer
 HELD_OUT = 0.25
 """Share of the seeds that the rehearsal keeps back."""
 
-REHEARSAL = 0.5
-"""Epochs of the rehearsal as a share of those of training: enough to see how the readers fuse, at half the time."""
+REHEARSED = 15
+"""Epochs of the rehearsal at most. At 5 shots, where training takes 30, as good as 30 (mean test F1 of five sets within
+0.3); with 93 texts, where training takes 13, half of these found 3 points less."""
 
 EVALUATIONS = 5
 """Evaluations in a training run; early stopping looks at these."""
@@ -74,7 +75,7 @@ class Course:
         kept, held = split(self._seeds, HELD_OUT, self._seed)
         if not held:
             return self._run("train", self._seeds, (), epochs)
-        rehearsed = max(1, round(REHEARSAL * epochs))
+        rehearsed = min(epochs, REHEARSED)
         rehearsal = self._run("rehearse", kept, held, rehearsed)
         first = self._trainer.state()
         self._trainer.restore()
