@@ -16,8 +16,8 @@ HELD_OUT = 0.25
 """Share of the seeds that the rehearsal keeps back."""
 
 REHEARSED = 15
-"""Epochs of the rehearsal at most. At 5 shots, where training takes 30, as good as 30 (mean test F1 of five sets within
-0.3); with 93 texts, where training takes 13, half of these found 3 points less."""
+"""Epochs of the rehearsal at most. At 5 shots, where training takes 30, as good as 30 (mean F1 of five sets within half
+a point); with 93 texts, where training takes 13, half of these found 3 points less."""
 
 EVALUATIONS = 5
 """Evaluations in a training run; early stopping looks at these."""
