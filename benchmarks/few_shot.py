@@ -8,13 +8,13 @@
     nerx                   `nerx fit`; alpha 0: the decoder alone; drafter: the drafter alone; contrast 0: an ablation
     nerx zero-shot         the base without an adapter, given the labels' names; once a set, at 0 shots
     spacy, minilm          know nothing but the seeds
-    minilm fair, gliner    first go through the base's tag stage: same sets, as many rows or more
+    minilm fair, gliner    first go through the base's tag stage: same sets, 1.2 and 0.5 times as many rows
 
 The tag stage of the last two takes an hour or more on one core and is done once, by this program or by
 `train_rivals.py`; it is kept in `.cache/` here and resumes where it stopped.
 
 Strict micro-F1 on character spans, percent, mean ± sample sd over the draws. Every label is asked on every text; nobody
-sees a test text, or a development split, before it is judged. Each finished cell is kept at once in a `.cells.jsonl`
+sees a test text before it is judged. Each finished cell is kept at once in a `.cells.jsonl`
 file under everything that its score depends on (settings, versions, base, seeds, texts) and is not computed again.
 Of nerx, version, base and training recipe are part of that key, but not its code: after changing code use `--fresh`,
 e.g. with `--rows nerx`.
@@ -187,7 +187,7 @@ def to_page(document: dict[str, Any], table: str) -> str:
     nerx                   `nerx fit`; alpha 0: the decoder alone; drafter: the drafter alone; contrast 0: an ablation
     nerx zero-shot         the base without an adapter, given the labels' names; once a set, at 0 shots
     spacy, minilm          know nothing but the seeds
-    minilm fair, gliner    first go through the base's tag stage: same sets, as many rows or more
+    minilm fair, gliner    first go through the base's tag stage: same sets, 1.2 and 0.5 times as many rows
 
 The tag stage of the last two takes an hour or more on one core and is done once, by this program or by
 `train_rivals.py`; it is kept in `.cache/` here and resumes where it stopped.

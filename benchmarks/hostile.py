@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--megabytes", type=int, default=4, help="texts of a megabyte among them")
     parser.add_argument("--quick", action="store_true", help="2,000 rows, the longest of a few hundred characters")
-    parser.add_argument("--json", type=Path, default=RESULT)
+    parser.add_argument("--json", type=Path, help=f"default: {RESULT.name} in results/; with --quick, none")
     parser.add_argument("--work", type=Path, help="a folder that is kept, so that a stopped run can go on")
     options = parser.parse_args()
     rows, megabytes = (2000, 0) if options.quick else (options.rows, options.megabytes)
@@ -47,7 +47,8 @@ def main() -> None:
         result = measure(work, rows, megabytes)
     when = {"commit": commit(), "date": datetime.now(UTC).isoformat(timespec="seconds")}
     record = {"machine": this_machine().to_dict(), **when, "megabyte_texts": megabytes, **result}
-    options.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    if out := options.json or (None if options.quick else RESULT):
+        out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=2))
 
 

@@ -39,6 +39,7 @@ from nerx.engine.model import LanguageModel  # noqa: E402
 from nerx.engine.prompt import Decision, Tagged  # noqa: E402
 
 Order = Callable[[LanguageModel, Example], Example]
+RESULT = Path(__file__).parent / "results" / "tag_order.json"
 _NO_STATE = State(Mode.OUTSIDE, 0, -1, None)
 
 
@@ -100,7 +101,8 @@ def main() -> None:
     record: dict[str, Any] = {"nats_a_text": {k: [round(x, 4) for x in v] for k, v in found.items()}, "better": better}
     record |= {"tokens": options.tokens, "held_out_texts": options.texts, "commit": commit()}
     record |= {"machine": this_machine().to_dict(), "date": datetime.now(UTC).date().isoformat()}
-    options.json.write_text(json.dumps(record, indent=1) + "\n")
+    if options.json:
+        options.json.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def learn(order: Order, options: argparse.Namespace, glossary: dict[str, Any], seed: int) -> float:
@@ -151,9 +153,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data" / "ner")
     parser.add_argument("--quick", action="store_true", help="60,000 tokens each, one seed")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "tag_order.json")
+    parser.add_argument("--json", type=Path, help=f"default: {RESULT.name} in results/; with --quick, none")
     options = parser.parse_args()
     options.tokens, options.texts, options.seeds = (60_000, 200, 1) if options.quick else (300_000, 1000, 3)
+    options.json = options.json or (None if options.quick else RESULT)
     return options
 
 

@@ -79,7 +79,7 @@ def cluster(workers: int | None = None, *, gpus: bool = True) -> Iterator[Pool]:
         import ray
         import ray.data
     except ImportError as error:
-        raise InputError(f"--backend ray needs Ray ({error}): pip install 'nerx[ray]'") from error
+        raise InputError(f"--backend ray needs Ray ({error}): pip install 'ray[data]'") from error
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with _own_signals():

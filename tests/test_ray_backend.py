@@ -312,7 +312,7 @@ def test_without_ray_the_command_says_how_to_get_it(letters, tiny_adapter, tmp_p
     done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1].startswith("error: --backend ray needs Ray (")
-    assert done.stderr.endswith("pip install 'nerx[ray]'\n")
+    assert done.stderr.endswith("pip install 'ray[data]'\n")
     alone = subprocess.run(
         command(letters, tiny_adapter, "o", "--workers", "2"), cwd=tmp_path, capture_output=True, text=True, check=False
     )

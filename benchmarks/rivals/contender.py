@@ -18,7 +18,7 @@ class MissingRivalError(Exception):
     """A package that a row needs is not installed; the message says how to install it."""
 
     def __init__(self, row: str, package: str, remedy: str = "") -> None:
-        remedy = remedy or "pip install 'nerx[bench]'"
+        remedy = remedy or "pip install -c constraints.txt -e '.[bench]'"
         super().__init__(f"the row {row!r} needs {package}: run {remedy}, or choose other --rows")
 
 
