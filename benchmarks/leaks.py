@@ -203,7 +203,8 @@ The sets: {", ".join(DEVELOPMENT)}.
 - after filter: what is left of all these in the texts that the recipe trains on; `examples/base/heldout.py` builds its
   index of the development sets at run time and leaves out every text counted here
 
-The base that ships read the first 4.2 M of its 9.7 M tokens before there was a filter, in the tag stage alone. Texts of at least {FEWEST} words that
+The base that ships read the first 4.2 M of its 9.7 M tokens, all in the tag stage, before there was a filter. Texts of
+at least {FEWEST} words that
 its rows share with development texts: {seen}.
 
 - date: {document["date"]}, commit {document["commit"] or "unknown"}; {document["seconds"]} s on {machine["cpu"]}
