@@ -163,8 +163,7 @@ def load_base(
     if not getattr(tokenizer, "is_fast", False):
         raise AdapterError(f"base {base} has no fast tokenizer, which exact offsets need: use another base")
     network.eval().to(target)
-    if target.type == "cpu":
-        keep_freed_memory()
+    prepare_process(target)
     digest = base_digest(place) if place.is_dir() else str(getattr(network.config, "_commit_hash", ""))
     return LanguageModel(network, tokenizer, str(base), digest)
 
@@ -202,6 +201,18 @@ def load_adapted(
         if drafter is not None:
             quantise(drafter)
     return LanguageModel(network.eval(), model.tokenizer, model.name, model.digest), drafter
+
+
+def prepare_process(device: torch.device) -> None:
+    """Settings of this process for batches whose shapes differ from one to the next.
+
+    On Hopper and later PyTorch gives attention to cuDNN first, which builds a plan for every new shape: a second each
+    in FunASR issue 3704. The other fused kernels take the same masks.
+    """
+    if device.type == "cpu":
+        keep_freed_memory()
+    elif device.type == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)  # type: ignore[no-untyped-call]
 
 
 def use_threads(count: int | None = None) -> int:

@@ -13,7 +13,7 @@ from nerx.engine.drafter import Drafter
 from nerx.engine.errors import AdapterError, InputError
 from nerx.engine.extractor import Extractor
 from nerx.engine.label import Label, LabelSet
-from nerx.engine.model import load_base
+from nerx.engine.model import load_base, prepare_process
 
 LABELS = LabelSet((Label("person"), Label("place", "somewhere"), Label("地名"), Label("person name")))
 
@@ -156,3 +156,13 @@ def test_too_many_labels_for_the_base_is_a_clear_error(extractor):
 def test_a_missing_adapter_says_how_to_make_one(tmp_path):
     with pytest.raises(AdapterError, match="nerx fit"):
         Extractor.load(tmp_path / "nowhere")
+
+
+def test_on_a_gpu_attention_is_left_to_kernels_that_take_any_shape() -> None:
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    try:
+        prepare_process(torch.device("cuda"))
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+        assert torch.backends.cuda.mem_efficient_sdp_enabled()
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)

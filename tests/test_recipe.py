@@ -111,6 +111,13 @@ def test_a_killed_text_stage_goes_on_to_the_same_weights(prepared: Path, tmp_pat
     assert "resumed at" in again.stdout
     weights = [(tmp_path / name / "base" / "model.safetensors").read_bytes() for name in ("whole", "killed")]
     assert weights[0] == weights[1]
+    logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("whole", "killed")]
+    losses = [[(told["tokens"], told["loss"]) for told in map(json.loads, log)] for log in logs]
+    assert losses[0] == losses[1], "what the killed run wrote after its last checkpoint is told once"
+    told = [json.loads((tmp_path / name / "base" / "training.json").read_text()) for name in ("whole", "killed")]
+    assert told[0]["origin"] == "llama"
+    assert [stage["tokens"] for stage in told[0]["stages"]] == [losses[0][-1][0]]
+    assert told[1]["stages"][0]["steps"] == told[0]["stages"][0]["steps"]
 
 
 def test_tag_stage_and_export_make_a_base_that_nerx_drives(prepared: Path, data: Path, tmp_path: Path) -> None:
@@ -131,7 +138,19 @@ def test_tag_stage_and_export_make_a_base_that_nerx_drives(prepared: Path, data:
     found = [source.characters(span.start, span.end) for span, _ in decoder.decode([source])[0].spans]
     assert [text[start:end] for start, end in found] == ["Hopper", "Delft"]
     assert "| travel | here | MIT |" in (tmp_path / "base" / "README.md").read_text()
-    assert "closed" not in (tmp_path / "base" / "README.md").read_text()
+    card = (tmp_path / "base" / "README.md").read_text()
+    assert "closed" not in card
+    assert "Open text: tales.txt.zst. Annotated sets" in card
+    assert "It began as a Llama" in card
+    assert "MiniLM" not in card
+    assert "`nerx_aligned`" in card
+    assert "`nerx_case`" not in card
+    history = json.loads((tmp_path / "base" / "training.json").read_text())
+    text, tag = history["stages"]
+    assert (text["kind"], text["rows"], text["device"]) == ("text", 0, "one CPU core (float32)")
+    assert (tag["kind"], tag["tokens"], tag["steps"]) == ("tag", records[-1]["tokens"], records[-1]["step"])
+    assert tag["rows"] % 256 == 0
+    assert history["curve"][-1] == records[-1]
 
 
 def test_pieces_come_together_again_or_not_at_all(tmp_path: Path) -> None:

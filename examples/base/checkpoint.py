@@ -1,7 +1,8 @@
-"""Checkpoints that a kill cannot leave half written."""
+"""Checkpoints that a kill cannot leave half written, and the log that goes with them."""
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
@@ -11,3 +12,11 @@ def save(state: dict[str, Any], path: Path) -> None:
     fresh = path.with_suffix(".new")
     torch.save(state, fresh)
     fresh.replace(path)
+
+
+def open_log(path: Path, tokens: int) -> TextIO:
+    """The log, to append to, without what a killed run wrote after its last checkpoint, at `tokens` tokens."""
+    if path.is_file():
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if line.endswith("\n") and json.loads(line)["tokens"] <= tokens))
+    return path.open("a")

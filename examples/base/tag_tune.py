@@ -10,15 +10,17 @@ import argparse
 import contextlib
 import json
 import random
+import resource
 import time
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
-import checkpoint
 import torch
 from blocks import Blocks
+from checkpoint import open_log, save
 from corpora import Sampler, read_sets
+from history import History, Stage, in_words
 from schedule import share_of_rate
 from start import begin
 from text_tune import loss_of
@@ -29,13 +31,12 @@ from torch.utils.data import DataLoader, Dataset
 from nerx.adapters.dataset import Batch, batches, collate
 from nerx.adapters.objective import Projection, Weights, losses
 from nerx.adapters.trainer import to_device
-from nerx.engine.allocator import keep_freed_memory
 from nerx.engine.drafter import WINDOW, Drafter
-from nerx.engine.model import LanguageModel, load_drafter
+from nerx.engine.model import LanguageModel, load_drafter, prepare_process
 from nerx.engine.prompt import PromptEncoder
 
 CHUNK = 256
-"""Examples drawn at once and sorted by length into batches."""
+"""Examples drawn at once, at least, and sorted by length into batches."""
 
 REPLAYED = 256
 """Tokens of one block of replayed text."""
@@ -43,7 +44,7 @@ REPLAYED = 256
 
 def main() -> None:
     options = parse()
-    keep_freed_memory()
+    prepare_process(torch.device(options.device))
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     options.work.mkdir(parents=True, exist_ok=True)
@@ -62,6 +63,8 @@ def main() -> None:
     )
     glossary = json.loads((Path(__file__).parent / "descriptions.json").read_text())
     sampler = Sampler(read_sets(options.data), glossary, model.encoder)
+    if options.workers:
+        allow_files()
     # PyTorch's fused CPU attention is slow backwards in bfloat16: 0.44 s a step against 0.1 s for plain matmuls.
     with sdpa_kernel(SDPBackend.MATH) if options.device == "cpu" else contextlib.nullcontext():
         train(Learner(model, parts, options), Chunks(sampler, model.encoder, options.batch, options.seed))
@@ -72,10 +75,11 @@ class Chunks(Dataset[list[Batch]]):
 
     def __init__(self, sampler: Sampler, encoder: PromptEncoder, batch: int, seed: int) -> None:
         self._sampler, self._encoder, self._batch, self._seed = sampler, encoder, batch, seed
+        self.rows = max(CHUNK, batch // 12)  # batches enough that the small one that is left over is rare
 
     def __getitem__(self, chunk: int) -> list[Batch]:
         rng = random.Random(f"{self._seed}/{chunk}")
-        examples = [self._sampler.draw(rng) for _ in range(CHUNK)]
+        examples = [self._sampler.draw(rng) for _ in range(self.rows)]
         return [collate(self._encoder, group, rng) for group in batches(examples, self._batch, rng)]
 
 
@@ -100,9 +104,9 @@ class Learner:
             self.optimizer.load_state_dict(saved["optimizer"])
             self.seen, self.step, self.chunk, self.seconds = saved["progress"]
             print(f"resumed at {self.seen:,} tokens", flush=True)
+        self._since = time.monotonic()
 
     def learn(self, chunk: Sequence[Batch]) -> None:
-        began = time.monotonic()
         torch.manual_seed(self.options.seed * 1_000_003 + self.chunk)
         for batch in chunk:
             moved = to_device(batch, self.model.device)
@@ -112,16 +116,15 @@ class Learner:
             for name in ("legal", "draft", "contrast"):
                 value: Tensor = getattr(loss, name).float()
                 self._means[name] = value + 0.98 * (self._means.get(name, value) - value)
-            self._replay()
+            self._replay(batch.size)
         self.chunk += 1
-        self.seconds += time.monotonic() - began
 
-    def _replay(self) -> None:
-        """Now and then a step of the text stage, so that what it taught is not lost."""
+    def _replay(self, tokens: int) -> None:
+        """Now and then a step of the text stage, of about `tokens` tokens, so that what it taught is not lost."""
         rng = random.Random(f"replay {self.options.seed}/{self.step}")
         if self._replayed is None or rng.random() >= self.options.replay:
             return
-        numbers = [rng.randrange(len(self._replayed)) for _ in range(max(1, self.options.batch // REPLAYED))]
+        numbers = [rng.randrange(len(self._replayed)) for _ in range(max(1, tokens // REPLAYED))]
         ids, cases = (part.to(self.model.device) for part in self._replayed[numbers])
         with self._autocast():
             loss = loss_of(self.parts["network"], ids, cases)
@@ -141,33 +144,46 @@ class Learner:
         return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.options.bf16)
 
     def record(self) -> dict[str, float]:
-        """Progress, and each loss as a running mean."""
-        found = {name: round(float(value), 4) for name, value in self._means.items()}
+        """Progress, and each loss as a running mean. Time is counted from one record to the next, drawing included."""
+        found = {name: round(float(value), 4) for name, value in self._means.items()}  # waits for the device
+        now = time.monotonic()
+        self.seconds, self._since = self.seconds + now - self._since, now
         return {"step": self.step, "tokens": self.seen, "seconds": round(self.seconds), **found}
 
-    def save(self) -> None:
+    def save(self, rows: int) -> None:
+        """The checkpoint, and beside it what has been done; `rows` texts were drawn so far."""
+        options = self.options
         state = {"parts": self.parts.state_dict(), "optimizer": self.optimizer.state_dict()}
-        progress = (self.seen, self.step, self.chunk, self.seconds)
-        checkpoint.save({**state, "progress": progress}, self.options.work / "checkpoint.pt")
+        save({**state, "progress": (self.seen, self.step, self.chunk, self.seconds)}, options.work / "checkpoint.pt")
+        device = in_words(options.device, bf16=options.bf16)
+        stage = Stage("tag", self.seen, rows, self.step, round(self.seconds), options.seed, device)
+        History.of(options.start).then(stage).write(options.work)
 
 
 def train(learner: Learner, data: Chunks) -> None:
     """Draw, learn and checkpoint until `--tokens` tokens (padding left out) were seen."""
     options = learner.options
-    log = (options.work / "log.jsonl").open("a")
+    log = open_log(options.work / "log.jsonl", learner.seen)
     learner.parts.train()
     loader = DataLoader(data, batch_size=None, sampler=count(learner.chunk), num_workers=options.workers)
     for chunk in loader if learner.seen < options.tokens else ():
         learner.learn(chunk)
+        record = learner.record()
         done = learner.seen >= options.tokens
-        log.write(json.dumps(learner.record()) + "\n")
+        log.write(json.dumps(record) + "\n")
         log.flush()
         if learner.chunk % 8 == 0 or done:
-            print(json.dumps(learner.record()), flush=True)
+            print(json.dumps(record), flush=True)
         if learner.chunk % options.every == 0 or done:
-            learner.save()
+            learner.save(learner.chunk * data.rows)
         if done:
             break
+
+
+def allow_files() -> None:
+    """Each tensor that a worker hands over is an open file: raise this process's limit as far as it may."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def parse() -> argparse.Namespace:

@@ -19,18 +19,20 @@ from typing import Any
 
 import torch
 from blocks import Blocks
-from checkpoint import save
+from checkpoint import open_log, save
+from history import History, Stage, in_words
+from prepare import read_manifest
 from schedule import share_of_rate
 from start import begin
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from nerx.engine.allocator import keep_freed_memory
+from nerx.engine.model import prepare_process
 
 
 def main() -> None:
     options = parse()
-    keep_freed_memory()
+    prepare_process(torch.device(options.device))
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
@@ -38,14 +40,19 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     network, tokenizer = begin(options.start, tokenizer=options.tokenizer, width=options.width, layers=options.layers)
     network.to(options.device).train()
-    seconds = train(network, options)
-    network.save_pretrained(options.work / "base")
-    AutoTokenizer.from_pretrained(tokenizer).save_pretrained(options.work / "base")
-    print(f"{options.work / 'base'}: {seconds / 60:.1f} minutes of training")
+    seen, steps, seconds = train(network, options)
+    base = options.work / "base"
+    network.save_pretrained(base)
+    AutoTokenizer.from_pretrained(tokenizer).save_pretrained(base)
+    device = in_words(options.device, bf16=not options.float32)
+    sources = tuple(read_manifest(options.tokens_in))
+    stage = Stage("text", seen, 0, steps, round(seconds), options.seed, device, sources)
+    History.of(options.start).then(stage).write(base)
+    print(f"{base}: {seconds / 60:.1f} minutes of training")
 
 
-def train(network: Any, options: argparse.Namespace) -> float:
-    """Learn until `options.tokens` tokens were seen; returns the seconds it took, over all runs."""
+def train(network: Any, options: argparse.Namespace) -> tuple[int, int, float]:
+    """Learn until `options.tokens` tokens were seen; returns tokens, steps and seconds, over all runs."""
     blocks = Blocks(options.tokens_in, "train", options.context)
     held_out = Blocks(options.tokens_in, "held_out", options.context)
     optimizers = make_optimizers(network, options)
@@ -61,8 +68,8 @@ def train(network: Any, options: argparse.Namespace) -> float:
         print(f"resumed at {seen:,} tokens", flush=True)
     forward = torch.compile(loss_of) if options.compile else loss_of
     matrix_rate, flops = measure_matrix_rate(options.device), flops_a_token(network, options.context)
-    log = (options.work / "log.jsonl").open("a")
-    since, seen_before = time.monotonic(), seen
+    log = open_log(options.work / "log.jsonl", seen)
+    pace = Pace(seconds)
     for ids, cases in endless(blocks, options.seed, options.batch, skip=step):
         if seen >= options.tokens:
             break
@@ -78,22 +85,52 @@ def train(network: Any, options: argparse.Namespace) -> float:
             optimizer.step()
             optimizer.zero_grad()
         seen, step = seen + ids.shape[0] * options.context, step + 1
+        pace.step(ids.shape[0] * options.context, loss)
         if step % options.every == 0 or seen >= options.tokens:
             last = float(loss)
-            passed = time.monotonic() - since
-            rate = (seen - seen_before) / passed
-            seconds += passed
-            record = {"step": step, "tokens": seen, "seconds": round(seconds), "loss": round(last, 4)}
+            rate = pace.lap()
+            record = {"step": step, "tokens": seen, "seconds": round(pace.seconds), "loss": round(last, 4)}
             record |= {"held_out_perplexity": round(perplexity(network, held_out, options), 2)}
             record |= {"tokens_a_second": round(rate), "share_of_matrix_rate": round(rate * flops / matrix_rate, 3)}
             log.write(json.dumps(record) + "\n")
             log.flush()
             print(json.dumps(record), flush=True)
             states = [optimizer.state_dict() for optimizer in optimizers]
-            state = {"network": network.state_dict(), "optimizers": states, "progress": (seen, step, seconds)}
+            state = {"network": network.state_dict(), "optimizers": states, "progress": (seen, step, pace.seconds)}
             save(state, checkpoint)
-            since, seen_before = time.monotonic(), seen
-    return seconds
+            pace.start()
+    return seen, step, pace.seconds
+
+
+class Pace:
+    """Seconds of training, over all runs, and tokens a second since the last record.
+
+    The first step of a run compiles on the way: it counts among the seconds and not in the rate, unless it is all.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._is_first = True
+        self.start()
+
+    def start(self) -> None:
+        """After a pause that is not training."""
+        self._since = self._steady = time.monotonic()
+        self._tokens = self._before = 0
+
+    def step(self, tokens: int, loss: Tensor) -> None:
+        self._tokens += tokens
+        if self._is_first:
+            loss.item()  # waits for the device
+            self._is_first, self._steady, self._before = False, time.monotonic(), self._tokens
+
+    def lap(self) -> float:
+        """Tokens a second; the step before it has to be finished."""
+        now = time.monotonic()
+        self.seconds += now - self._since
+        if self._tokens > self._before:
+            return (self._tokens - self._before) / (now - self._steady)
+        return self._tokens / (now - self._since)
 
 
 def loss_of(network: Any, ids: Tensor, cases: Tensor) -> Tensor:
