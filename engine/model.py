@@ -212,7 +212,7 @@ def prepare_process(device: torch.device) -> None:
     if device.type == "cpu":
         keep_freed_memory()
     elif device.type == "cuda":
-        torch.backends.cuda.enable_cudnn_sdp(False)  # type: ignore[no-untyped-call]
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def use_threads(count: int | None = None) -> int:
