@@ -8,7 +8,7 @@
     nerx                   `nerx fit`; alpha 0: the decoder alone; drafter: the drafter alone; contrast 0: an ablation
     nerx zero-shot         the base without an adapter, given the labels' names; once a set, at 0 shots
     spacy, minilm          know nothing but the seeds
-    minilm fair, gliner    first go through the base's tag stage: same sets, 1.2 and 0.5 times as many rows
+    minilm fair, gliner    first go through the base's tag stage: same sets, 1.2 and 0.6 times as many rows
 
 The tag stage of the last two takes an hour or more on one core and is done once, by this program or by
 `train_rivals.py`; it is kept in `.cache/` here and resumes where it stopped.
@@ -187,7 +187,7 @@ def to_page(document: dict[str, Any], table: str) -> str:
     nerx                   `nerx fit`; alpha 0: the decoder alone; drafter: the drafter alone; contrast 0: an ablation
     nerx zero-shot         the base without an adapter, given the labels' names; once a set, at 0 shots
     spacy, minilm          know nothing but the seeds
-    minilm fair, gliner    first go through the base's tag stage: same sets, 1.2 and 0.5 times as many rows
+    minilm fair, gliner    first go through the base's tag stage: same sets, 1.2 and 0.6 times as many rows
 
 The tag stage of the last two takes an hour or more on one core and is done once, by this program or by
 `train_rivals.py`; it is kept in `.cache/` here and resumes where it stopped.

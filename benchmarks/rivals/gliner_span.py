@@ -31,7 +31,7 @@ MOST_WORDS = 200
 """Words that are read at once: with the labels they fit into the encoder's 512 positions."""
 
 TOKENS = 2_850_000
-"""Length of the tag stage: half as many rows as the embedded base read; one core takes an hour and a half for them."""
+"""Length of the tag stage: 48,640 rows in 95 minutes of one core. The embedded base read 80,640."""
 
 
 @dataclass(frozen=True, slots=True)
