@@ -107,6 +107,8 @@ def test_a_killed_text_stage_goes_on_to_the_same_weights(prepared: Path, tmp_pat
             time.sleep(0.02)
         process.kill()
     assert not (tmp_path / "killed" / "base").exists()
+    with (tmp_path / "killed" / "log.jsonl").open("a") as log:  # as if the kill had come later
+        log.write('{"tokens": 1000000, "loss": 0.0}\n{"tokens": 2000000, "lo')
     again = subprocess.run(text_stage(prepared, tmp_path / "killed"), check=True, capture_output=True, text=True)
     assert "resumed at" in again.stdout
     weights = [(tmp_path / name / "base" / "model.safetensors").read_bytes() for name in ("whole", "killed")]

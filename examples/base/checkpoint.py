@@ -17,6 +17,8 @@ def save(state: dict[str, Any], path: Path) -> None:
 def open_log(path: Path, tokens: int) -> TextIO:
     """The log, to append to, without what a killed run wrote after its last checkpoint, at `tokens` tokens."""
     if path.is_file():
-        lines = path.read_text().splitlines(keepends=True)
-        path.write_text("".join(line for line in lines if line.endswith("\n") and json.loads(line)["tokens"] <= tokens))
+        whole = (line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n"))
+        fresh = path.with_suffix(".new")
+        fresh.write_text("".join(line for line in whole if json.loads(line)["tokens"] <= tokens))
+        fresh.replace(path)
     return path.open("a")

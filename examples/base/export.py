@@ -45,7 +45,7 @@ def main() -> None:
     save_file(weights, options.out / "drafter.safetensors")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(tokenizer / name, options.out / name)
-    history = History.of(str(options.work))
+    history = History.from_dict(saved["history"])
     parameters = sum(weight.numel() for weight in [*network.parameters(), *drafter.parameters()])
     points = curve(options.work / "log.jsonl")
     history.write(options.out, drafter_window=WINDOW, parameters=parameters, curve=points)

@@ -35,9 +35,11 @@ class History:
     def of(cls, start: str) -> "History":
         """Of what a stage begins from, as given to its `--start`."""
         path = Path(start) / FILE
-        if not path.is_file():
-            return cls(Path(start).name, ())
-        told = json.loads(path.read_text())
+        return cls.from_dict(json.loads(path.read_text())) if path.is_file() else cls(Path(start).name, ())
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> "History":
+        """From what `asdict` gave, JSON or not; other keys are left alone."""
         stages = ({**stage, "sources": tuple(stage["sources"])} for stage in told["stages"])
         return cls(told["origin"], tuple(Stage(**stage) for stage in stages))
 

@@ -13,6 +13,7 @@ import random
 import resource
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 
@@ -151,13 +152,14 @@ class Learner:
         return {"step": self.step, "tokens": self.seen, "seconds": round(self.seconds), **found}
 
     def save(self, rows: int) -> None:
-        """The checkpoint, and beside it what has been done; `rows` texts were drawn so far."""
+        """The checkpoint, with what the card will tell; `rows` texts were drawn so far."""
         options = self.options
         state = {"parts": self.parts.state_dict(), "optimizer": self.optimizer.state_dict()}
-        save({**state, "progress": (self.seen, self.step, self.chunk, self.seconds)}, options.work / "checkpoint.pt")
+        progress = (self.seen, self.step, self.chunk, self.seconds)
         device = in_words(options.device, bf16=options.bf16)
         stage = Stage("tag", self.seen, rows, self.step, round(self.seconds), options.seed, device)
-        History.of(options.start).then(stage).write(options.work)
+        history = asdict(History.of(options.start).then(stage))
+        save({**state, "progress": progress, "history": history}, options.work / "checkpoint.pt")
 
 
 def train(learner: Learner, data: Chunks) -> None:
