@@ -54,6 +54,9 @@ ROWS = (
     *("spacy", "minilm", "minilm fair", "gliner"),
 )
 SETS = ("wnut17", "mit_movie", "crossner_science", "sec_fin", "tasteset")
+LEGEND = "\n\n".join((__doc__ or "").split("\n\n")[2:4])
+"""What the rows are, for the Markdown page: the two paragraphs above that say so."""
+
 QUICK_ROWS, QUICK_SETS = ROWS[:-2], SETS[:3]
 """Without the rivals that have a tag stage to go through first."""
 
@@ -184,13 +187,7 @@ def to_page(document: dict[str, Any], table: str) -> str:
     )
     return f"""# Few-shot entity extraction
 
-    nerx                   `nerx fit`; alpha 0: the decoder alone; drafter: the drafter alone; contrast 0: an ablation
-    nerx zero-shot         the base without an adapter, given the labels' names; once a set, at 0 shots
-    spacy, minilm          know nothing but the seeds
-    minilm fair, gliner    first go through the base's tag stage: same sets, 1.2 and 0.6 times as many rows
-
-The tag stage of the last two takes an hour or more on one core and is done once, by this program or by
-`train_rivals.py`; it is kept in `.cache/` here and resumes where it stopped.
+{LEGEND}
 
 Strict micro-F1 on character spans, percent: mean ± sample sd over {document["draws"]} draws of the seeds, in brackets
 over how many where they are fewer; `mean` is over the sets.
