@@ -17,21 +17,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .adapters.fit import FitConfig, FitEvent, FitResult
     from .engine.errors import NerxError
-    from .engine.extractor import Extractor
-    from .engine.frame import extract_frame
+    from .engine.run.frame import extract_frame
     from .engine.span import Extraction, Span
+    from .engine.tagging.extractor import Extractor
 
 __version__ = "0.1.0"
 __all__ = ["Extraction", "Extractor", "FitConfig", "FitResult", "NerxError", "Span", "extract_frame", "fit"]
 
 _HOMES = {
     "Extraction": ".engine.span",
-    "Extractor": ".engine.extractor",
+    "Extractor": ".engine.tagging.extractor",
     "FitConfig": ".adapters.fit",
     "FitResult": ".adapters.fit",
     "NerxError": ".engine.errors",
     "Span": ".engine.span",
-    "extract_frame": ".engine.frame",
+    "extract_frame": ".engine.run.frame",
 }
 
 

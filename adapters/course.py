@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..engine.card import AdapterCard
-from ..engine.extractor import Extractor
-from ..engine.metrics import Evaluation
+from ..engine.review.metrics import Evaluation
 from ..engine.span import Seed
+from ..engine.tagging.card import AdapterCard
+from ..engine.tagging.extractor import Extractor
 from .evaluate import evaluate_adapter
 from .fusion import Fusion, choose_fusion
 from .split import split

@@ -12,11 +12,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ..engine.guide import TokenSpan
 from ..engine.label import Label, LabelSet
-from ..engine.model import Tokens
-from ..engine.prompt import Decision, Head, PromptEncoder, Source, Tagged
 from ..engine.span import Span
+from ..engine.tagging.guide import TokenSpan
+from ..engine.tagging.model import Tokens
+from ..engine.tagging.prompt import Decision, Head, PromptEncoder, SourceTokens, Tagged
 
 Item = TypeVar("Item", bound=Sized)
 
@@ -26,7 +26,7 @@ class Example:
     """One text with its labels, encoded. `contrast_labels[k]` names label k across examples."""
 
     head: Head
-    source: Source
+    source: SourceTokens
     tagged: Tagged
     contrast_labels: tuple[int, ...]
 
@@ -91,7 +91,7 @@ def choose_labels(
 
 
 def encode(
-    encoder: PromptEncoder, source: Source, spans: Sequence[Span], labels: LabelSet, ids: dict[str, int]
+    encoder: PromptEncoder, source: SourceTokens, spans: Sequence[Span], labels: LabelSet, ids: dict[str, int]
 ) -> Example:
     """An example without the mentions of other labels; `ids` gives each label name its id for the contrastive loss."""
     head = encoder.encode_head(labels)
@@ -172,7 +172,7 @@ def _head_tokens(heads: Sequence[Sequence[int]]) -> Tokens:
     return Tokens(ids, order.clamp(min=0), torch.zeros_like(ids), order)
 
 
-def _copied_cases(source: Source, tagged: Tagged) -> list[int]:
+def _copied_cases(source: SourceTokens, tagged: Tagged) -> list[int]:
     """Case of each output token: a copy has its source token's, a marker or label none."""
     before = (0, *tagged.copied[:-1]) if tagged.copied else ()
     return [source.cases[now - 1] if now > was else 0 for was, now in zip(before, tagged.copied, strict=True)]

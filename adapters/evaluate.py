@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from ..engine.extractor import Extractor
-from ..engine.metrics import Evaluation, evaluate
+from ..engine.review.metrics import Evaluation, evaluate
 from ..engine.span import Seed
+from ..engine.tagging.extractor import Extractor
 
 
 def evaluate_adapter(extractor: Extractor, seeds: Sequence[Seed]) -> Evaluation:

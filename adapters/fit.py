@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ..engine.card import base_folder
 from ..engine.errors import InputError, SeedError
 from ..engine.label import LabelSet
-from ..engine.metrics import Evaluation
-from ..engine.model import load_base, load_drafter
+from ..engine.review.metrics import Evaluation
 from ..engine.span import Seed
+from ..engine.tagging.card import base_folder
+from ..engine.tagging.model import load_base, load_drafter
 from .course import Course, CurvePoint
 from .folder import check_output, new_card, write_adapter
 from .reader import SeedFile, read_labels, read_seeds

@@ -11,10 +11,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engine.card import AdapterCard, folder_digests
 from ..engine.errors import OutputError
-from ..engine.extractor import Extractor
 from ..engine.span import Seed
+from ..engine.tagging.card import AdapterCard, folder_digests
+from ..engine.tagging.extractor import Extractor
 from .course import Learned
 from .reader import SeedFile
 from .readme import model_card

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..engine.drafter import Drafter, Evidence
-from ..engine.model import LanguageModel
-from ..engine.prompt import Decision
+from ..engine.tagging.drafter import Drafter, Evidence
+from ..engine.tagging.model import LanguageModel
+from ..engine.tagging.prompt import Decision
 from .dataset import Batch, Example
 from .objective import read
 

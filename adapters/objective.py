@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..engine.drafter import Drafter, windows
-from ..engine.model import LanguageModel
+from ..engine.tagging.drafter import Drafter, windows
+from ..engine.tagging.model import LanguageModel
 from .dataset import Batch
 from .loss import contrastive_loss, draft_loss, legal_token_loss
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..engine.card import AdapterCard
+from ..engine.tagging.card import AdapterCard
 
 _BARS = "▁▂▃▄▅▆▇█"
 

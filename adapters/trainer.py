@@ -15,13 +15,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..engine.chunk import chunk
-from ..engine.drafter import WINDOW, Drafter
-from ..engine.extractor import OVERLAP, chunk_limit
 from ..engine.label import LabelSet
-from ..engine.model import LanguageModel
-from ..engine.prompt import Source
 from ..engine.span import Seed, Span
+from ..engine.tagging.chunk import chunk
+from ..engine.tagging.drafter import WINDOW, Drafter
+from ..engine.tagging.extractor import OVERLAP, chunk_limit
+from ..engine.tagging.model import LanguageModel
+from ..engine.tagging.prompt import SourceTokens
 from .augment import mentions_of, swap_mentions
 from .dataset import Batch, Example, batches, choose_labels, collate, encode
 from .fusion import Judged, judge
@@ -187,7 +187,7 @@ class Trainer:
             judged += judge(self.model, self.drafter, batch, group)
         return judged
 
-    def rows(self, seed: Seed) -> list[tuple[Source, tuple[Span, ...]]]:
+    def rows(self, seed: Seed) -> list[tuple[SourceTokens, tuple[Span, ...]]]:
         """A seed as the chunks that decoding would make of it, each without the mentions that it cuts."""
         source = self.model.encoder.encode_source(seed.text)
         pieces = chunk(seed.text, source.offsets, self.text_limit, min(OVERLAP, self.text_limit // 4))

@@ -42,9 +42,9 @@ from streaming import make_adapter, text_of
 from transformers.utils.logging import disable_progress_bar
 
 from nerx.adapters.fit import FitConfig, fit
-from nerx.engine import pipeline
-from nerx.engine.corpus import open_corpus
-from nerx.engine.extractor import Extractor
+from nerx.engine.reading.corpus import open_corpus
+from nerx.engine.run import pipeline
+from nerx.engine.tagging.extractor import Extractor
 
 RESULTS = Path(__file__).parent / "results"
 

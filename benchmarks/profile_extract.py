@@ -34,9 +34,11 @@ from lab.machine import commit, this_machine, usable_cores
 from transformers.utils.logging import disable_progress_bar
 
 from nerx.adapters.fit import FitConfig, fit
-from nerx.engine import drafter, extractor, model, pipeline, prompt, sink, slots, writer
-from nerx.engine.corpus import Corpus, open_corpus
-from nerx.engine.extractor import Extractor
+from nerx.engine.reading.corpus import Corpus, open_corpus
+from nerx.engine.run import pipeline
+from nerx.engine.tagging import drafter, extractor, model, prompt, slots
+from nerx.engine.tagging.extractor import Extractor
+from nerx.engine.writing import sink, writer
 
 RESULTS = Path(__file__).parent / "results"
 

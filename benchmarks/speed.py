@@ -27,7 +27,7 @@ from rivals.minilm import FittedMiniLM, MiniLM
 from transformers.utils.logging import disable_progress_bar
 
 from nerx.adapters.fit import FitConfig, fit
-from nerx.engine.extractor import Extractor
+from nerx.engine.tagging.extractor import Extractor
 
 RESULTS = Path(__file__).parent / "results"
 LENGTH = 120

@@ -32,11 +32,11 @@ from warm_start import encoder_folder, warm_start  # noqa: E402
 
 from nerx.adapters.dataset import Example, batches, collate  # noqa: E402
 from nerx.adapters.objective import Projection, Weights, losses  # noqa: E402
-from nerx.engine.allocator import keep_freed_memory  # noqa: E402
-from nerx.engine.drafter import WINDOW, Drafter  # noqa: E402
-from nerx.engine.guide import Mode, Node, State  # noqa: E402
-from nerx.engine.model import LanguageModel  # noqa: E402
-from nerx.engine.prompt import Decision, Tagged  # noqa: E402
+from nerx.engine.tagging.allocator import keep_freed_memory  # noqa: E402
+from nerx.engine.tagging.drafter import WINDOW, Drafter  # noqa: E402
+from nerx.engine.tagging.guide import Mode, Node, State  # noqa: E402
+from nerx.engine.tagging.model import LanguageModel  # noqa: E402
+from nerx.engine.tagging.prompt import Decision, Tagged  # noqa: E402
 
 Order = Callable[[LanguageModel, Example], Example]
 RESULT = Path(__file__).parent / "results" / "tag_order.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..engine.pipeline import RunSummary
+    from ..engine.run.pipeline import RunSummary
 
 BATCH_ROWS = {True: 256, False: 4096}
 """Rows between two looks at progress and signals, on a CPU and on a GPU: seconds, and some full forward passes."""
@@ -33,14 +33,14 @@ class Loaded:
 def loaded(backend: Backend, workers: int | None, adapter: Path, digest: str, **settings: Any) -> Iterator[Loaded]:
     """`settings` are those of `Extractor.load`, `digest` is that of the adapter's card. Raises InputError."""
     if backend is Backend.RAY:
-        from ..engine import ray_backend
+        from ..engine.run import ray_backend
 
         with ray_backend.cluster(workers, gpus=settings["device"] in ("auto", "cuda")) as pool:
             recipe = ray_backend.ExtractorRecipe(str(adapter), digest, settings)
             yield Loaded(recipe, partial(ray_backend.run, pool=pool), BATCH_ROWS[pool.gpus_each == 0])
         return
-    from ..engine import pipeline
-    from ..engine.extractor import Extractor
+    from ..engine.run import pipeline
+    from ..engine.tagging.extractor import Extractor
 
     extractor = Extractor.load(adapter, **settings)
     yield Loaded(extractor, pipeline.run, BATCH_ROWS[extractor.model.device.type == "cpu"])

@@ -10,9 +10,9 @@ from . import console, options, tables
 from .progress import Tick, progress
 
 if TYPE_CHECKING:
-    from ..engine.extractor import Extractor
-    from ..engine.model import Precision
-    from ..engine.pace import Pace
+    from ..engine.review.pace import Pace
+    from ..engine.tagging.extractor import Extractor
+    from ..engine.tagging.model import Precision
 
 TEXTS = 200
 
@@ -51,16 +51,16 @@ def bench(
     """
     with progress(quiet) as display:
         display.show(Tick("reading"))
-        from ..engine.corpus import open_corpus
-        from ..engine.pipeline import survey
+        from ..engine.reading.corpus import open_corpus
+        from ..engine.run.pipeline import survey
 
         counted, sample = survey(open_corpus(corpus, text_column=text_column), texts)
         if not any(sample):
             raise InputError(f"{', '.join(corpus)}: no text in it to time")
         display.show(Tick("loading"))
-        from ..engine.extractor import Extractor
-        from ..engine.model import pick_device, use_threads
-        from ..engine.pace import measure
+        from ..engine.review.pace import measure
+        from ..engine.tagging.extractor import Extractor
+        from ..engine.tagging.model import pick_device, use_threads
 
         working = use_threads(threads)
         target = pick_device(device.value).type

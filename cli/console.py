@@ -18,8 +18,8 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from ..engine.disclosure import without_credentials
 from ..engine.errors import OutputError
+from ..engine.redaction import without_credentials
 
 
 class LogFormat(StrEnum):
@@ -117,7 +117,7 @@ def write_json(path: Path, value: Mapping[str, object]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """A file that no reader ever sees half of. Raises OutputError when it cannot be written."""
-    from ..engine.publication import Publication
+    from ..engine.writing.publication import Publication
 
     try:
         with Publication(path) as temporary:

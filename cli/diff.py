@@ -17,8 +17,8 @@ from .options import JsonOption, LogFormatOption, QuietOption
 from .progress import Display, Tick, progress
 
 if TYPE_CHECKING:
-    from ..engine.comparison import Change, Comparison, Difference, LabelChange
-    from ..engine.published import Published, Row
+    from ..engine.review.comparison import Change, Comparison, Difference, LabelChange
+    from ..engine.review.published import Published, Row
 
     Example = tuple[Row, Change]
 
@@ -73,8 +73,8 @@ def diff(
     """
     with progress(quiet) as display:
         display.show(Tick("opening"))
-        from ..engine.comparison import Comparison
-        from ..engine.published import Published
+        from ..engine.review.comparison import Comparison
+        from ..engine.review.published import Published
 
         opened = [Published(path, text_column=text_column, id_column=id_column) for path in (old, new)]
         comparison = Comparison(per.value)
@@ -100,7 +100,7 @@ def _compare(
     old: "Published", new: "Published", comparison: "Comparison", show: int, display: Display
 ) -> list["Example"]:
     """Take in all rows; returns the first `show` changes."""
-    from ..engine.published import matched
+    from ..engine.review.published import matched
 
     examples: list[Example] = []
     total = max(old.rows, new.rows)

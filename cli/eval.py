@@ -10,7 +10,7 @@ from .options import BaseOption, Device, DeviceOption, JsonOption, LogFormatOpti
 from .progress import Tick, progress
 
 if TYPE_CHECKING:
-    from ..engine.metrics import Evaluation
+    from ..engine.review.metrics import Evaluation
 
 MISTAKES = 5
 """Label mix-ups listed below the table."""
@@ -43,7 +43,7 @@ def evaluate(
 
         seeds = read_seeds(test, training=False)  # before torch is loaded: bad lines are reported at once
         from ..adapters.evaluate import evaluate_adapter
-        from ..engine.extractor import Extractor
+        from ..engine.tagging.extractor import Extractor
 
         extractor = Extractor.load(adapter, device=device.value, base=base)
         display.show(Tick("evaluating"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import __version__
-from ..engine.share import Share
+from ..engine.reading.share import Share
 from . import console, failures, options, tables
 from .backend import Backend, Loaded, loaded
 from .clashes import refuse_clashes
@@ -23,11 +23,11 @@ from .reporting import Reporting
 from .summary import Delivery, estimated, finished, tick
 
 if TYPE_CHECKING:
-    from ..engine.card import AdapterCard
-    from ..engine.corpus import Corpus
-    from ..engine.extractor import Extractor
-    from ..engine.output import Output
-    from ..engine.pipeline import RunSink, RunSummary
+    from ..engine.reading.corpus import Corpus
+    from ..engine.run.pipeline import RunSink, RunSummary
+    from ..engine.tagging.card import AdapterCard
+    from ..engine.tagging.extractor import Extractor
+    from ..engine.writing.output import Output
 
 _READING = "Reading"
 _WRITING = "Writing"
@@ -171,7 +171,7 @@ def extract(
     account.out = target
     with progress(quiet) as display, ExitStack() as stack:
         display.show(Tick("reading"))
-        from ..engine.card import AdapterCard
+        from ..engine.tagging.card import AdapterCard
 
         card = AdapterCard.read(adapter)
         min_score = account.options["min_score"] = card.min_score if min_score is None else min_score
@@ -191,12 +191,12 @@ def extract(
             with Growth(corpus, target, card, facts, text_column, overwrite=overwrite, prune=prune) as growth:
                 delivery = _grow(growth, reading, facts, load, display, account, dry_run=dry_run)
         elif dry_run:
-            from ..engine.corpus import open_corpus
+            from ..engine.reading.corpus import open_corpus
 
             reading.update(limit=limit, share=share)
             delivery = _estimate(open_corpus(corpus, **reading), load, display)
         else:
-            from ..engine.output import open_output
+            from ..engine.writing.output import open_output
 
             place = open_output(out or target, work_dir)
             delivery = _extract(
@@ -227,8 +227,8 @@ def _extract(
     account: Reporting,
 ) -> Delivery:
     """Everything in `paths`, or a share of it, into a new output."""
-    from ..engine import pipeline
-    from ..engine.corpus import open_corpus
+    from ..engine.reading.corpus import open_corpus
+    from ..engine.run import pipeline
 
     # What can be refused at once is asked before files are read through and a model is loaded.
     pipeline.require_free(target, share=reading["share"], overwrite=overwrite)
@@ -285,7 +285,7 @@ def _retry(
 
 def _run(corpus: "Corpus", work: Loaded, sink: "RunSink", display: Display, account: Reporting) -> "RunSummary":
     """The run, with progress; a signal ends it, and the command, after the batch at hand."""
-    from ..engine import pipeline
+    from ..engine.run import pipeline
 
     account.digests["input"] = corpus.digest
     account.kept = lambda: pipeline.RunSummary.of(
@@ -304,7 +304,7 @@ def _run(corpus: "Corpus", work: Loaded, sink: "RunSink", display: Display, acco
 
 
 def _estimate(corpus: "Corpus", load: Callable[[], Loaded], display: Display, inputs: Inputs | None = None) -> Delivery:
-    from ..engine import pipeline
+    from ..engine.run import pipeline
 
     work = load()
     display.show(Tick("counting"))

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..engine.card import AdapterCard
-    from ..engine.corpus import Corpus
-    from ..engine.extractor import Extractor
-    from ..engine.growing_sink import GrowingSink
-    from ..engine.increment import Increment
+    from ..engine.reading.corpus import Corpus
+    from ..engine.tagging.card import AdapterCard
+    from ..engine.tagging.extractor import Extractor
+    from ..engine.writing.growing_sink import GrowingSink
+    from ..engine.writing.increment import Increment
 
 _NAMED = 5
 """So many inputs that are gone are named in the note; --json names all."""
@@ -76,9 +76,9 @@ class Growth:
         overwrite: bool,
         prune: bool,
     ) -> None:
-        from ..engine.growing import GrowingOutput
-        from ..engine.listing import list_files
-        from ..engine.manifest import Facts
+        from ..engine.reading.listing import list_files
+        from ..engine.writing.growing import GrowingOutput
+        from ..engine.writing.manifest import Facts
 
         self.out = out
         self._files = list_files(paths)
@@ -102,12 +102,12 @@ class Growth:
     def open(self, **reading: Any) -> "Corpus | None":
         """The inputs that are new or changed, as a corpus; None when there are none.
 
-        `reading` are options of :func:`~..engine.corpus.open_corpus`.
+        `reading` are options of :func:`~..engine.reading.corpus.open_corpus`.
         """
         if not self._increment.work:
             return None
-        from ..engine.corpus import open_corpus
-        from ..engine.part import part_columns
+        from ..engine.reading.corpus import open_corpus
+        from ..engine.writing.part import part_columns
 
         files = [work.file for work in self._increment.work]
         known = part_columns(self._output.folder, self._output.parts[0]) if self._output.parts else None
@@ -118,6 +118,6 @@ class Growth:
         self._output.finish()
 
     def sink(self, corpus: "Corpus", extractor: "Extractor", **facts: Any) -> "GrowingSink":
-        from ..engine.pipeline import open_growing_sink
+        from ..engine.run.pipeline import open_growing_sink
 
         return open_growing_sink(self._output, self._increment, corpus, extractor, **facts)

@@ -14,8 +14,8 @@ from .options import JsonOption
 from .progress import duration
 
 if TYPE_CHECKING:
-    from ..engine.card import AdapterCard
-    from ..engine.verification import Verification
+    from ..engine.review.verification import Verification
+    from ..engine.tagging.card import AdapterCard
 
 _ORIGIN = ("version", "adapter", "base", "base_digest", "input_digest", "run", "options", "text_column", "offset_unit")
 """Facts in an output's metadata that say something to people."""
@@ -53,7 +53,7 @@ def inspect(
     if adapter is not None and not verify:
         raise InputError("--adapter is what --verify compares with: give both")
     if (path / "nerx.json").is_file():
-        from ..engine.card import AdapterCard
+        from ..engine.tagging.card import AdapterCard
 
         card = AdapterCard.read(path)
         if verify:
@@ -88,8 +88,8 @@ def _show_adapter(path: Path, card: "AdapterCard", json: bool) -> None:
 
 def _verified(path: Path, adapter: Path | None) -> "Verification":
     """Raises OutputError, a line a problem, unless all is as promised."""
-    from ..engine.published import Published
-    from ..engine.verification import verify
+    from ..engine.review.published import Published
+    from ..engine.review.verification import verify
 
     done = verify(Published(path), adapter)
     if done.count:
@@ -99,13 +99,13 @@ def _verified(path: Path, adapter: Path | None) -> "Verification":
 
 
 def _staging(path: Path) -> Path:
-    from ..engine.place import staging_folder
+    from ..engine.writing.place import staging_folder
 
     return staging_folder(path)
 
 
 def _show_unfinished(path: Path, json: bool) -> None:
-    from ..engine.published import unfinished
+    from ..engine.review.published import unfinished
 
     tally, manifest = unfinished(path)
     if json:
@@ -128,7 +128,7 @@ def _shown(name: str, value: object) -> str:
 
 
 def _show_output(path: Path, verification: "Verification | None", json: bool) -> None:
-    from ..engine.output import output_tally
+    from ..engine.writing.output import output_tally
 
     enriched = Enriched(path)
     tally = output_tally(path)

@@ -61,7 +61,7 @@ class Reporting:
 
     def _failures(self) -> Mapping[str, Any]:
         """Which rows failed, where some did."""
-        from ..engine.failure import failures_of
+        from ..engine.review.failure import failures_of
 
         if not self.counts.get("failures") or self.out is None:
             return {}
@@ -71,8 +71,8 @@ class Reporting:
             return {}
 
     def _write(self, exit_code: int, reason: str) -> None:
-        from ..engine.openmetrics import openmetrics
-        from ..engine.report import RunReport
+        from ..engine.review.openmetrics import openmetrics
+        from ..engine.review.report import RunReport
 
         counts = {**self.counts, **self._failures()}
         ended, options = datetime.now(UTC), self.options | ({"out": self.out} if self.out else {})

@@ -10,9 +10,9 @@ from .interrupt import Interrupt
 from .progress import Display, Tick, duration
 
 if TYPE_CHECKING:
-    from ..engine.card import AdapterCard
-    from ..engine.pipeline import Progress, TextExtractor
-    from ..engine.retry import RetrySummary
+    from ..engine.run.pipeline import Progress, TextExtractor
+    from ..engine.run.retry import RetrySummary
+    from ..engine.tagging.card import AdapterCard
 
 _STOPPING = "stopping after this batch (run the same command again to go on); once more stops at once"
 
@@ -29,8 +29,8 @@ def retry(
 
     Raises typer.Exit after a signal, when what was retried is kept.
     """
-    from ..engine import pipeline
-    from ..engine.retry import FailedRows
+    from ..engine.run import pipeline
+    from ..engine.run.retry import FailedRows
 
     with FailedRows(out) as failed:
         if not failed.count:

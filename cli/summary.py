@@ -11,7 +11,7 @@ from .incremental import Inputs
 from .progress import Tick, duration
 
 if TYPE_CHECKING:
-    from ..engine.pipeline import DryRun, Progress, RunSummary
+    from ..engine.run.pipeline import DryRun, Progress, RunSummary
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 
 from ..engine.label import LabelSet
-from ..engine.metrics import Counts, Evaluation
+from ..engine.review.metrics import Counts, Evaluation
 from .highlight import printable
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from capitals import Capitals
 
-from nerx.engine import pipeline
-from nerx.engine.corpus import open_corpus
-from nerx.engine.growing import GrowingOutput
-from nerx.engine.increment import Increment
-from nerx.engine.listing import list_files
-from nerx.engine.manifest import Facts
-from nerx.engine.part import part_columns
+from nerx.engine.reading.corpus import open_corpus
+from nerx.engine.reading.listing import list_files
+from nerx.engine.run import pipeline
+from nerx.engine.writing.growing import GrowingOutput
+from nerx.engine.writing.increment import Increment
+from nerx.engine.writing.manifest import Facts
+from nerx.engine.writing.part import part_columns
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from typer.main import get_command
 from nerx.adapters.fit import FitConfig
 from nerx.cli.app import app
 from nerx.cli.place import default_output
-from nerx.engine.card import AdapterCard
 from nerx.engine.errors import InputError
+from nerx.engine.tagging.card import AdapterCard
 
 TEXTS = ["Ada went to Rome.", None, "", "   ", "The engine stood still. 😀"]
 
@@ -181,7 +181,7 @@ def test_a_fault_of_ours_exits_with_1_and_shows_no_values(
         secret = "what the corpus says".upper()
         raise ZeroDivisionError(len(secret))
 
-    monkeypatch.setattr("nerx.engine.corpus.open_corpus", fails)
+    monkeypatch.setattr("nerx.engine.reading.corpus.open_corpus", fails)
     done = nerx("extract", corpus, "--adapter", tiny_adapter)
     assert done.code == 1
     assert "Traceback" in done.err

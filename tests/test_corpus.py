@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nerx.engine import record
-from nerx.engine.corpus import Corpus, open_corpus
 from nerx.engine.errors import CorpusError
-from nerx.engine.source import SHARD_BYTES, group, split
+from nerx.engine.reading import record
+from nerx.engine.reading.corpus import Corpus, open_corpus
+from nerx.engine.reading.source import SHARD_BYTES, group, split
 
 HYPOTHESIS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

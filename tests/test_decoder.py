@@ -9,13 +9,13 @@ from families import FAMILIES, SENTENCES, make_base
 
 from nerx.adapters.dataset import collate, encode
 from nerx.adapters.fusion import judge
-from nerx.engine.card import EMBEDDED
-from nerx.engine.decoder import Decoder
-from nerx.engine.drafter import Drafter
-from nerx.engine.guide import Guide, Mode
 from nerx.engine.label import Label, LabelSet
-from nerx.engine.model import load_base, load_drafter
 from nerx.engine.span import Span
+from nerx.engine.tagging.card import EMBEDDED
+from nerx.engine.tagging.decoder import Decoder
+from nerx.engine.tagging.drafter import Drafter
+from nerx.engine.tagging.guide import Guide, Mode
+from nerx.engine.tagging.model import load_base, load_drafter
 
 LABELS = LabelSet((Label("person", "a human being"), Label("place"), Label("place name"), Label("company", "a firm")))
 TEXTS = [" ".join(SENTENCES[i % 5 :][: 1 + i % 3])[: 20 + 15 * i].strip() for i in range(16)]

@@ -13,10 +13,10 @@ from commands import Nerx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nerx.engine import published
-from nerx.engine.comparison import Change, Comparison, changes
 from nerx.engine.errors import InputError
-from nerx.engine.published import Published, Row, matched
+from nerx.engine.review import published
+from nerx.engine.review.comparison import Change, Comparison, changes
+from nerx.engine.review.published import Published, Row, matched
 from nerx.engine.span import Span
 
 ENTITY = pl.Struct({"start": pl.Int32, "end": pl.Int32, "label": pl.String, "text": pl.String, "score": pl.Float32})
@@ -266,8 +266,8 @@ def test_a_nested_id_is_refused(tmp_path: Path) -> None:
 PEAK = """
 import sys
 from pathlib import Path
-from nerx.engine.comparison import Comparison
-from nerx.engine.published import Published, matched
+from nerx.engine.review.comparison import Comparison
+from nerx.engine.review.published import Published, matched
 
 comparison = Comparison()
 opened = [Published(Path(path), id_column=sys.argv[3] or None) for path in sys.argv[1:3]]

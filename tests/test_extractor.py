@@ -8,12 +8,12 @@ from families import make_base
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nerx.engine.card import AdapterCard
-from nerx.engine.drafter import Drafter
 from nerx.engine.errors import AdapterError, InputError
-from nerx.engine.extractor import Extractor
 from nerx.engine.label import Label, LabelSet
-from nerx.engine.model import load_base, prepare_process
+from nerx.engine.tagging.card import AdapterCard
+from nerx.engine.tagging.drafter import Drafter
+from nerx.engine.tagging.extractor import Extractor
+from nerx.engine.tagging.model import load_base, prepare_process
 
 LABELS = LabelSet((Label("person"), Label("place", "somewhere"), Label("地名"), Label("person name")))
 

@@ -16,11 +16,11 @@ from capitals import POISON, Capitals
 from disk import Disk, MountError
 from grown import grow
 
-from nerx.engine.corpus import open_corpus
 from nerx.engine.errors import CorpusError, NerxError, OutputError, OutputLockedError
-from nerx.engine.pipeline import open_sink, run
-from nerx.engine.retry import FailedRows
-from nerx.engine.share import Share
+from nerx.engine.reading.corpus import open_corpus
+from nerx.engine.reading.share import Share
+from nerx.engine.run.pipeline import open_sink, run
+from nerx.engine.run.retry import FailedRows
 
 HERE = Path(__file__).parent
 

@@ -8,9 +8,9 @@ import torch
 from families import FAMILIES, make_base
 
 from nerx.adapters.fit import FitConfig, fit
-from nerx.engine.card import AdapterCard
 from nerx.engine.errors import AdapterError, InputError, OutputError
-from nerx.engine.extractor import Extractor
+from nerx.engine.tagging.card import AdapterCard
+from nerx.engine.tagging.extractor import Extractor
 
 NAMES = ("Ada Lovelace", "Alan Turing", "Grace Hopper", "Edsger Dijkstra", "Barbara Liskov", "Donald Knuth")
 PLACES = ("London", "Bletchley", "Arlington", "Austin", "Boston", "Stanford")
@@ -94,7 +94,7 @@ def test_plain_peft_loads_the_adapter_and_the_vocabulary_is_untouched(adapter):
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from nerx.engine.card import EMBEDDED
+    from nerx.engine.tagging.card import EMBEDDED
 
     result, _ = adapter
     base = AutoModelForCausalLM.from_pretrained(EMBEDDED, dtype=torch.float32)

@@ -7,7 +7,7 @@ from capitals import POISON, Capitals
 from polars.testing import assert_frame_equal
 
 from nerx.engine.errors import CorpusError
-from nerx.engine.frame import extract_frame
+from nerx.engine.run.frame import extract_frame
 
 TEXTS = ["Ada met Bob", None, "", f"{POISON}", "nobody"]
 FOUND = [["Ada", "Bob"], None, [], None, []]

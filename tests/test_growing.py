@@ -20,13 +20,13 @@ from grown import Grown, grow
 from killing import killed_at
 from test_retry import Recovered
 
-from nerx.engine import manifest
 from nerx.engine.errors import CorpusError, OutputError, OutputLockedError
-from nerx.engine.lock import OutputLock
-from nerx.engine.manifest import manifest_file
-from nerx.engine.output import output_tally
-from nerx.engine.place import lock_file
-from nerx.engine.retry import FailedRows
+from nerx.engine.run.retry import FailedRows
+from nerx.engine.writing import manifest
+from nerx.engine.writing.lock import OutputLock
+from nerx.engine.writing.manifest import manifest_file
+from nerx.engine.writing.output import output_tally
+from nerx.engine.writing.place import lock_file
 
 HERE = Path(__file__).parent
 

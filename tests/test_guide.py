@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nerx.engine.errors import InputError
-from nerx.engine.guide import Guide, LabelTrie, Mode, TokenSpan, write
-from nerx.engine.tags import TagFormat
+from nerx.engine.tagging.guide import Guide, LabelTrie, Mode, TokenSpan, write
+from nerx.engine.tagging.tags import TagFormat
 
 OPEN, BAR, CLOSE = 7, 8, 9
 TAGS = TagFormat(OPEN, BAR, CLOSE, (0,), (), (), (), ())

@@ -7,8 +7,8 @@ import pytest
 from commands import Nerx
 from hostile import INJECTIONS, MARKERS, ORDINARY, PLANES, TROUBLE, assert_exact, hostile_texts, write_hostile
 
-from nerx.engine.extractor import Extractor
 from nerx.engine.span import Span
+from nerx.engine.tagging.extractor import Extractor
 
 
 def extract(nerx: Nerx, adapter: Path, source: Path) -> dict[str, int]:

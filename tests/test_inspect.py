@@ -12,10 +12,10 @@ import pytest
 from capitals import POISON, Capitals
 from commands import Nerx
 
-from nerx.engine.corpus import open_corpus
-from nerx.engine.pipeline import open_sink, run
-from nerx.engine.published import Published
-from nerx.engine.verification import MOST_PROBLEMS, verify
+from nerx.engine.reading.corpus import open_corpus
+from nerx.engine.review.published import Published
+from nerx.engine.review.verification import MOST_PROBLEMS, verify
+from nerx.engine.run.pipeline import open_sink, run
 
 TEXTS = ["Ada met Bob in 北京 and 👩‍👩‍👧 Ünal", None, "", "nobody", f"{POISON} Two", *["Grace Hopper"] * 45]
 

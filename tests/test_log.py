@@ -16,7 +16,7 @@ from commands import Nerx, Outcome
 from nerx.cli import console
 from nerx.cli.console import LogFormat, format_in
 from nerx.cli.progress import LINE_INTERVAL, Tick, _Events
-from nerx.engine.extractor import Extractor
+from nerx.engine.tagging.extractor import Extractor
 
 
 @pytest.fixture(autouse=True)

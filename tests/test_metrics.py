@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nerx.engine.metrics import Counts, evaluate, overlap_counts
+from nerx.engine.review.metrics import Counts, evaluate, overlap_counts
 from nerx.engine.span import Span
 
 LABELS = ["person", "place"]

@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from killing import killed_at
 
-from nerx.engine.corpus import open_corpus
 from nerx.engine.errors import CorpusError, NerxError
-from nerx.engine.output import output_tally
-from nerx.engine.pipeline import Progress, RunSummary, dry_run, open_sink, run
-from nerx.engine.place import is_under_way
+from nerx.engine.reading.corpus import open_corpus
+from nerx.engine.run.pipeline import Progress, RunSummary, dry_run, open_sink, run
+from nerx.engine.writing.output import output_tally
+from nerx.engine.writing.place import is_under_way
 
 HERE = Path(__file__).parent
 TEXTS = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -235,8 +235,9 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from capitals import Capitals
-from nerx.engine.corpus import open_corpus
-from nerx.engine import pipeline, sink
+from nerx.engine.reading.corpus import open_corpus
+from nerx.engine.run import pipeline
+from nerx.engine.writing import sink
 
 class Slow(Capitals):
     def extract(self, texts):
@@ -340,8 +341,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from capitals import Capitals
-from nerx.engine.corpus import open_corpus
-from nerx.engine.pipeline import open_sink, run
+from nerx.engine.reading.corpus import open_corpus
+from nerx.engine.run.pipeline import open_sink, run
 
 corpus = open_corpus([sys.argv[2]])
 extractor = Capitals()

@@ -5,12 +5,12 @@ from families import make_base
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nerx.engine.card import EMBEDDED
-from nerx.engine.guide import TokenSpan
 from nerx.engine.label import Label, LabelSet
-from nerx.engine.model import load_base
-from nerx.engine.prompt import CAPITALISED, LOWER, MIXED, UPPER, is_border
 from nerx.engine.span import Span
+from nerx.engine.tagging.card import EMBEDDED
+from nerx.engine.tagging.guide import TokenSpan
+from nerx.engine.tagging.model import load_base
+from nerx.engine.tagging.prompt import CAPITALISED, LOWER, MIXED, UPPER, is_border
 
 LABELS = LabelSet.of("place", "person")
 

@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 from capitals import Capitals
 
-from nerx.engine.corpus import open_corpus
 from nerx.engine.errors import AdapterError, CorpusError, InputError, NerxError
-from nerx.engine.pipeline import Progress, open_sink, run
-from nerx.engine.place import staging_folder
-from nerx.engine.shard_sink import Token
+from nerx.engine.reading.corpus import open_corpus
+from nerx.engine.run.pipeline import Progress, open_sink, run
+from nerx.engine.writing.place import staging_folder
+from nerx.engine.writing.shard_sink import Token
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -56,7 +56,7 @@ class Recipe:
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[object]:
-    from nerx.engine import ray_backend
+    from nerx.engine.run import ray_backend
 
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), before])  # workers unpickle what is defined here
@@ -88,7 +88,7 @@ def whole(source: Path) -> pa.Table:
 
 
 def extract(pool, source: Path, out: Path, *, seconds=0.02, checkpoint_seconds=0.1, **how):
-    from nerx.engine import ray_backend
+    from nerx.engine.run import ray_backend
 
     corpus = opened(source)
     sink = open_sink(out, corpus, Capitals())
@@ -163,7 +163,7 @@ def test_an_error_in_a_worker_is_raised_here_and_the_rest_is_kept(pool, source, 
 
 @pytest.mark.parametrize(("kind", "raised"), [(AdapterError, AdapterError), (ValueError, Exception)])
 def test_a_fault_in_a_worker_is_a_fault_here(pool, source, tmp_path, kind, raised):
-    from nerx.engine import ray_backend
+    from nerx.engine.run import ray_backend
 
     corpus = opened(source)
     with pytest.raises(raised, match="nothing to load"):
@@ -191,7 +191,7 @@ class Deadly(Capitals):
 
 
 def test_rows_that_kill_every_worker_are_named(pool, source, tmp_path):
-    from nerx.engine import ray_backend
+    from nerx.engine.run import ray_backend
 
     corpus = opened(source)
     with pytest.raises(NerxError, match=r"in.parquet: 5 workers died in turn on the rows from [\d,]+, of too little"):
@@ -200,7 +200,7 @@ def test_rows_that_kill_every_worker_are_named(pool, source, tmp_path):
 
 @pytest.mark.usefixtures("pool")
 def test_more_workers_than_the_cluster_has_room_for_are_refused():
-    from nerx.engine import ray_backend
+    from nerx.engine.run import ray_backend
 
     with pytest.raises(InputError, match=r"--workers 99: the Ray cluster has \d+ CPUs, and each worker takes one"):
         ray_backend._pool(99, True)

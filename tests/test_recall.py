@@ -5,9 +5,9 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nerx.engine import pipeline
-from nerx.engine.corpus import open_corpus
-from nerx.engine.recall import Recall
+from nerx.engine.reading.corpus import open_corpus
+from nerx.engine.run import pipeline
+from nerx.engine.run.recall import Recall
 from nerx.engine.span import Extraction, Span
 
 

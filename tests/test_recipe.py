@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from nerx.engine.decoder import Decoder
 from nerx.engine.label import LabelSet
-from nerx.engine.model import load_base, load_drafter
+from nerx.engine.tagging.decoder import Decoder
+from nerx.engine.tagging.model import load_base, load_drafter
 
 RECIPE = Path(__file__).parents[1] / "examples" / "base"
 NAMES = ("Ada", "Babbage", "Curie", "Noether", "Turing", "Hopper")

@@ -19,8 +19,8 @@ from test_cli import running
 from test_retry import extract
 
 from nerx.cli.failures import FailureLimit
-from nerx.engine.card import AdapterCard
 from nerx.engine.errors import InputError, TooManyFailuresError
+from nerx.engine.tagging.card import AdapterCard
 
 LOADED = """
 import sys

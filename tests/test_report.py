@@ -19,15 +19,15 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 
-from nerx.engine.corpus import open_corpus
-from nerx.engine.disclosure import without_credentials
-from nerx.engine.failure import FIRST_ROWS, failures_of, kind_of
-from nerx.engine.openmetrics import openmetrics
-from nerx.engine.output import output_tally
-from nerx.engine.pipeline import open_sink, run
-from nerx.engine.report import RunReport
+from nerx.engine.reading.corpus import open_corpus
+from nerx.engine.redaction import without_credentials
+from nerx.engine.review.failure import FIRST_ROWS, failures_of, kind_of
+from nerx.engine.review.openmetrics import openmetrics
+from nerx.engine.review.report import RunReport
+from nerx.engine.run.pipeline import open_sink, run
 from nerx.engine.span import Extraction, Span
 from nerx.engine.tally import SCORE_BINS, Tally
+from nerx.engine.writing.output import output_tally
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

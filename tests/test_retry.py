@@ -12,13 +12,13 @@ from grown import OPTIONS
 from killing import killed_at
 from test_pipeline import everything
 
-from nerx.engine.corpus import open_corpus
 from nerx.engine.errors import OutputError, OutputLockedError
-from nerx.engine.lock import OutputLock
-from nerx.engine.output import output_tally
-from nerx.engine.pipeline import open_sink, options_text, run
-from nerx.engine.place import lock_file, staging_folder
-from nerx.engine.retry import FailedRows, RetrySummary
+from nerx.engine.reading.corpus import open_corpus
+from nerx.engine.run.pipeline import open_sink, options_text, run
+from nerx.engine.run.retry import FailedRows, RetrySummary
+from nerx.engine.writing.lock import OutputLock
+from nerx.engine.writing.output import output_tally
+from nerx.engine.writing.place import lock_file, staging_folder
 
 OUTPUTS = pytest.mark.parametrize("name", ["out.parquet", "out"])
 

@@ -15,10 +15,10 @@ import pytest
 import torch
 from commands import Nerx
 
-from nerx.engine.card import AdapterCard, file_digest
-from nerx.engine.disclosure import without_values
 from nerx.engine.label import Label, LabelSet
-from nerx.engine.model import load_base
+from nerx.engine.redaction import without_values
+from nerx.engine.tagging.card import AdapterCard, file_digest
+from nerx.engine.tagging.model import load_base
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = sorted(

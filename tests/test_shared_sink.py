@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from killing import killed_at
 
-from nerx.engine.corpus import open_corpus
 from nerx.engine.errors import InputError, OutputError, OutputLockedError
-from nerx.engine.pipeline import RunSummary, open_sink, require_free, run
-from nerx.engine.share import Share
-from nerx.engine.sink import Sink
+from nerx.engine.reading.corpus import open_corpus
+from nerx.engine.reading.share import Share
+from nerx.engine.run.pipeline import RunSummary, open_sink, require_free, run
+from nerx.engine.writing.sink import Sink
 
 HERE = Path(__file__).parent
 
@@ -74,9 +74,9 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from grown import Slow
-from nerx.engine.corpus import open_corpus
-from nerx.engine.pipeline import open_sink, run
-from nerx.engine.share import Share
+from nerx.engine.reading.corpus import open_corpus
+from nerx.engine.run.pipeline import open_sink, run
+from nerx.engine.reading.share import Share
 corpus = open_corpus([sys.argv[2]], batch_rows=10, shard_rows=50, share=Share.parse(sys.argv[4]))
 run(corpus, Slow(), open_sink(Path(sys.argv[3]), corpus, Slow()))
 """

@@ -15,16 +15,16 @@ from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nerx.engine.corpus import Corpus, open_corpus
-from nerx.engine.entity import ENTITIES, entity_columns, settle
+from nerx.engine.columns import ENTITIES, entity_columns, settle
 from nerx.engine.errors import NerxError, OutputError, OutputLockedError
-from nerx.engine.fingerprint import differences
-from nerx.engine.output import check_output, output_tally
-from nerx.engine.pipeline import open_sink, run
-from nerx.engine.place import staging_folder
-from nerx.engine.publication import Publication
-from nerx.engine.sink import Sink
+from nerx.engine.reading.corpus import Corpus, open_corpus
+from nerx.engine.run.pipeline import open_sink, run
 from nerx.engine.span import Extraction, Span
+from nerx.engine.writing.fingerprint import differences
+from nerx.engine.writing.output import check_output, output_tally
+from nerx.engine.writing.place import staging_folder
+from nerx.engine.writing.publication import Publication
+from nerx.engine.writing.sink import Sink
 
 
 def make_corpus(folder: Path, count: int = 100, *, shard_rows: int = 30, **options) -> Corpus:

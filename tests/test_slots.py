@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import DynamicCache
 
-from nerx.engine.slots import Slots, closed
+from nerx.engine.tagging.slots import Slots, closed
 
 HEADS, WIDTH = 2, 4
 

@@ -5,8 +5,8 @@ import pickle
 import pytest
 
 from nerx.engine.errors import InputError
-from nerx.engine.output import open_output
-from nerx.engine.store import StorePath, is_uri, reason
+from nerx.engine.reading.store import StorePath, is_uri, reason
+from nerx.engine.writing.output import open_output
 
 SECRET = "wJalr/XUtn+FEMI"
 QUOTED = "wJalr%2FXUtn%2BFEMI"

@@ -18,11 +18,12 @@ import pytest
 from capitals import Capitals
 from s3 import CREDENTIALS, Bucket, Request, every_fifth, free_port, proxy, serving
 
-from nerx.engine import store, store_output
-from nerx.engine.corpus import open_corpus
 from nerx.engine.errors import CorpusError, OutputError, OutputLockedError
-from nerx.engine.output import open_output
-from nerx.engine.pipeline import RunSummary, open_sink, run
+from nerx.engine.reading import store
+from nerx.engine.reading.corpus import open_corpus
+from nerx.engine.run.pipeline import RunSummary, open_sink, run
+from nerx.engine.writing import store_output
+from nerx.engine.writing.output import open_output
 
 HERE = Path(__file__).parent
 NUMBERS = itertools.count(1)
@@ -305,9 +306,9 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from capitals import Capitals
-from nerx.engine.corpus import open_corpus
-from nerx.engine.output import open_output
-from nerx.engine.pipeline import open_sink, run
+from nerx.engine.reading.corpus import open_corpus
+from nerx.engine.writing.output import open_output
+from nerx.engine.run.pipeline import open_sink, run
 
 corpus = open_corpus([sys.argv[2]], shard_rows=100, batch_rows=20)
 extractor = Capitals()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from nerx.engine.decoder import Decoded, Decoder
+from nerx.engine.tagging.decoder import Decoded, Decoder
 
 from .work import Batch
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nerx.engine.decoder import Decoder
+from nerx.engine.tagging.decoder import Decoder
 
 from .work import Batch
 

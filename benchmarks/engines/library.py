@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from transformers import ContinuousBatchingConfig, GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from nerx.engine.decoder import Decoder
-from nerx.engine.prompt import Source
+from nerx.engine.tagging.decoder import Decoder
+from nerx.engine.tagging.prompt import SourceTokens
 
 from .work import Batch
 
@@ -53,7 +53,7 @@ class Generate:
 
     @torch.inference_mode()
     def _generate(
-        self, decoder: Decoder, sources: Sequence[Source], answers: Sequence[tuple[int, ...]], **options: Any
+        self, decoder: Decoder, sources: Sequence[SourceTokens], answers: Sequence[tuple[int, ...]], **options: Any
     ) -> list[list[int]]:
         device = decoder.model.device
         prompts = [prompt_of(decoder, source) for source in sources]
@@ -133,5 +133,5 @@ class GenerateBatch:
                         raise RuntimeError(f"generate_batch wrote {len(result.generated_tokens)} tokens of {wanted}")
 
 
-def prompt_of(decoder: Decoder, source: Source) -> list[int]:
+def prompt_of(decoder: Decoder, source: SourceTokens) -> list[int]:
     return [*decoder.head.ids, *source.ids, *decoder.model.tags.output_mark]

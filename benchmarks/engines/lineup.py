@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from nerx.engine.decoder import Decoded, Decoder
-from nerx.engine.drafter import Drafter
-from nerx.engine.metrics import Counts
-from nerx.engine.model import LanguageModel, Precision, quantise
+from nerx.engine.review.metrics import Counts
+from nerx.engine.tagging.decoder import Decoded, Decoder
+from nerx.engine.tagging.drafter import Drafter
+from nerx.engine.tagging.model import LanguageModel, Precision, quantise
 
 from .contender import Contender, Exact, Fast, Limit, StepByStep
 from .ctranslate import CTranslate

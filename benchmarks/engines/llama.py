@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from nerx.engine.model import LanguageModel
+from nerx.engine.tagging.model import LanguageModel
 
 SHAPES: dict[str, dict[str, int]] = {
     # The embedded base's own shape; its gated MLP is 1,024 wide so that a layer has as many weights as the base's.

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nerx.engine.batching import buckets
-from nerx.engine.decoder import Decoder
-from nerx.engine.drafter import Drafter, Evidence
-from nerx.engine.guide import write
 from nerx.engine.label import Label, LabelSet
-from nerx.engine.prompt import Source
-from nerx.engine.proposal import Proposal
+from nerx.engine.tagging.batching import buckets
+from nerx.engine.tagging.decoder import Decoder
+from nerx.engine.tagging.drafter import Drafter, Evidence
+from nerx.engine.tagging.guide import write
+from nerx.engine.tagging.prompt import SourceTokens
+from nerx.engine.tagging.proposal import Proposal
 
 from .llama import make_llama
 from .replay import Outcome, Recorder, Replay
@@ -34,15 +34,15 @@ class Labelled:
     """Sources in batches, and the decoder that has so many labels."""
 
     decoder: Decoder
-    sources: tuple[Source, ...]
-    groups: tuple[tuple[Source, ...], ...]
+    sources: tuple[SourceTokens, ...]
+    groups: tuple[tuple[SourceTokens, ...], ...]
 
     def run(self) -> None:
         for group in self.groups:
             self.decoder.decode(group)
 
 
-def labelled(base: Decoder, sources: Sequence[Source], count: int) -> Labelled:
+def labelled(base: Decoder, sources: Sequence[SourceTokens], count: int) -> Labelled:
     """Records what `base` decides and sets up a Llama of its shape to do the same under `count` labels."""
     recorder = Recorder(base, base.drafter, base.draft_tokens)
     decoded = [recorder.decode([source])[0] for source in sources]
@@ -80,7 +80,7 @@ class Relabelled:
         self._answers: dict[int, Sequence[int]] = {}
         self._evidence: dict[int, Evidence] = {}
 
-    def add(self, source: Source, answer: Sequence[int], evidence: Evidence) -> None:
+    def add(self, source: SourceTokens, answer: Sequence[int], evidence: Evidence) -> None:
         folded = np.zeros((evidence.begin.shape[1], self._labels))
         folded[np.arange(len(folded)), np.arange(len(folded)) % self._labels] = 1.0
         self._answers[id(source)] = answer
@@ -99,5 +99,5 @@ class Relabelled:
             chosen.append(right)
         return chosen, [0.0] * len(chosen)
 
-    def evidence_for(self, source: Source) -> Evidence | None:
+    def evidence_for(self, source: SourceTokens) -> Evidence | None:
         return self._evidence[id(source)]

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from nerx.engine.decoder import Decoder
-from nerx.engine.drafter import Drafter, Evidence
-from nerx.engine.model import LanguageModel
-from nerx.engine.prompt import Head, Source
-from nerx.engine.proposal import Choice, Proposal
+from nerx.engine.tagging.decoder import Decoder
+from nerx.engine.tagging.drafter import Drafter, Evidence
+from nerx.engine.tagging.model import LanguageModel
+from nerx.engine.tagging.prompt import Head, SourceTokens
+from nerx.engine.tagging.proposal import Choice, Proposal
 
 Outcome = tuple[list[int], list[float]]
 """Of one row in one round: the chosen index and its log-probability, for each of its choices."""
@@ -39,7 +39,7 @@ class Recording:
     def acceptance(self) -> float:
         return self.stood / self.drafted if self.drafted else 0.0
 
-    def add(self, source: Source, choices: Sequence[Choice], outcome: Outcome) -> None:
+    def add(self, source: SourceTokens, choices: Sequence[Choice], outcome: Outcome) -> None:
         self.outcomes[id(source)].append(outcome)
         self.drafted += sum(choice.drafted is not None for choice in choices)
         for choice, chosen in zip(choices, outcome[0], strict=True):
@@ -50,7 +50,7 @@ class Recording:
     def outcome(self, proposal: Proposal) -> Outcome:
         return self.outcomes[id(proposal.source)][proposal.rounds]
 
-    def evidence_for(self, source: Source) -> Evidence | None:
+    def evidence_for(self, source: SourceTokens) -> Evidence | None:
         return self.evidence[id(source)]
 
 
@@ -65,7 +65,7 @@ class Known:
         chosen = [choice.allowed.index(answer[proposal.read + choice.after]) for choice in proposal.choices]
         return chosen, [0.0] * len(chosen)
 
-    def evidence_for(self, source: Source) -> Evidence | None:  # noqa: ARG002
+    def evidence_for(self, source: SourceTokens) -> Evidence | None:  # noqa: ARG002
         return None
 
 
@@ -74,7 +74,7 @@ class Script(Protocol):
 
     def outcome(self, proposal: Proposal) -> Outcome: ...
 
-    def evidence_for(self, source: Source) -> Evidence | None: ...
+    def evidence_for(self, source: SourceTokens) -> Evidence | None: ...
 
 
 class Recorder(Decoder):
@@ -86,7 +86,7 @@ class Recorder(Decoder):
         self.recording = Recording()
         self._proposals: Sequence[Proposal] = ()
 
-    def _read_prompts(self, sources: Sequence[Source]) -> tuple[Any, Tensor, list[Evidence | None]]:
+    def _read_prompts(self, sources: Sequence[SourceTokens]) -> tuple[Any, Tensor, list[Evidence | None]]:
         slots, frontier, evidence = super()._read_prompts(sources)
         self.recording.evidence.update((id(source), one) for source, one in zip(sources, evidence, strict=True))
         return slots, frontier, evidence
@@ -110,7 +110,7 @@ class Replay(Decoder):
         self._script = script
         self._proposals: Sequence[Proposal] = ()
 
-    def _read_prompts(self, sources: Sequence[Source]) -> tuple[Any, Tensor, list[Evidence | None]]:
+    def _read_prompts(self, sources: Sequence[SourceTokens]) -> tuple[Any, Tensor, list[Evidence | None]]:
         slots, frontier, _ = super()._read_prompts(sources)
         return slots, frontier, [self._script.evidence_for(source) for source in sources]
 

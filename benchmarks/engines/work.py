@@ -10,14 +10,14 @@ from pathlib import Path
 from lab.dataset import load_task, subset
 
 from nerx.adapters.reader import read_seeds
-from nerx.engine.batching import buckets
-from nerx.engine.decoder import Decoded
-from nerx.engine.extractor import Extractor
-from nerx.engine.guide import TokenSpan
-from nerx.engine.metrics import Counts
-from nerx.engine.model import Precision
-from nerx.engine.prompt import Source
+from nerx.engine.review.metrics import Counts
 from nerx.engine.span import Seed, Span
+from nerx.engine.tagging.batching import buckets
+from nerx.engine.tagging.decoder import Decoded
+from nerx.engine.tagging.extractor import Extractor
+from nerx.engine.tagging.guide import TokenSpan
+from nerx.engine.tagging.model import Precision
+from nerx.engine.tagging.prompt import SourceTokens
 
 SETS = ("wnut17", "crossner_science", "sec_fin")
 FREIGHT = Path(__file__).parents[2] / "examples" / "freight"
@@ -43,7 +43,7 @@ class Batch:
 
     part: int
     labels: tuple[str, ...]
-    sources: tuple[Source, ...]
+    sources: tuple[SourceTokens, ...]
     gold: tuple[tuple[Span, ...], ...]
     answers: tuple[tuple[int, ...], ...] = ()
 
@@ -101,7 +101,7 @@ def _part_batches(place: int, part: Part, extractor: Extractor, most: int) -> It
         yield Batch(place, extractor.labels.names, sources, gold)
 
 
-def _within(source: Source, spans: Sequence[Span]) -> tuple[Span, ...]:
+def _within(source: SourceTokens, spans: Sequence[Span]) -> tuple[Span, ...]:
     """The spans that lie inside what is left of the text."""
     end = source.offsets[-1][1]
     return tuple(span for span in spans if span.end <= end)
@@ -118,5 +118,5 @@ def strict_counts(batch: Batch, decoded: Sequence[Decoded]) -> Counts:
     return total
 
 
-def _key(source: Source, span: TokenSpan, labels: Sequence[str]) -> tuple[int, int, str]:
+def _key(source: SourceTokens, span: TokenSpan, labels: Sequence[str]) -> tuple[int, int, str]:
     return *source.characters(span.start, span.end), labels[span.label]

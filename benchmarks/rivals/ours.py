@@ -14,7 +14,7 @@ from .contender import Predict, Prediction
 
 if TYPE_CHECKING:
     from nerx.adapters.fit import Budget, FitConfig
-    from nerx.engine.extractor import Extractor
+    from nerx.engine.tagging.extractor import Extractor
 
 OVERRIDES: dict[str, dict[str, Any]] = {
     "nerx": {},
@@ -53,8 +53,8 @@ class Nerx:
     def settings(self, row: str) -> Mapping[str, object]:
         """Recipe and fusion are in it, so that a changed rate is another cell; other changes of code are not."""
         from nerx.adapters.fusion import DEFAULT, PRIOR_NATS
-        from nerx.engine.card import base_digest, base_folder
-        from nerx.engine.model import pick_device
+        from nerx.engine.tagging.card import base_digest, base_folder
+        from nerx.engine.tagging.model import pick_device
 
         folder = base_folder(self._settings.base)
         return {
@@ -105,7 +105,7 @@ class FittedNerx:
         self._overrides, self._notes = overrides, notes
 
     def predictor(self, row: str) -> Predict:
-        from nerx.engine.extractor import Extractor
+        from nerx.engine.tagging.extractor import Extractor
 
         extractor = Extractor.load(self._adapter, device=self._device, **self._overrides[row])
         return predict_with(extractor)

@@ -8,7 +8,7 @@ from lab.cell import Cell, CellKey, CellStore
 from lab.dataset import Task
 from lab.machine import commit, this_machine
 
-from nerx.engine.metrics import evaluate
+from nerx.engine.review.metrics import evaluate
 
 from .contender import Contender
 

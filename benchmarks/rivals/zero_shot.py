@@ -12,7 +12,7 @@ from .contender import Predict
 from .ours import predict_with
 
 if TYPE_CHECKING:
-    from nerx.engine.extractor import Extractor
+    from nerx.engine.tagging.extractor import Extractor
 
 
 class ZeroShot:
@@ -27,8 +27,8 @@ class ZeroShot:
     def settings(self, row: str) -> Mapping[str, object]:  # noqa: ARG002 (there is but one)
         from nerx.adapters.fusion import DEFAULT
         from nerx.adapters.trainer import MIN_SCORE
-        from nerx.engine.card import base_digest, base_folder
-        from nerx.engine.model import pick_device
+        from nerx.engine.tagging.card import base_digest, base_folder
+        from nerx.engine.tagging.model import pick_device
 
         folder = base_folder(self._base)
         return {
@@ -45,10 +45,10 @@ class ZeroShot:
     def fit(self, task: Task) -> "Unfitted":
         from nerx.adapters.fusion import DEFAULT
         from nerx.adapters.trainer import MIN_SCORE
-        from nerx.engine.card import AdapterCard, base_folder
-        from nerx.engine.extractor import Extractor
         from nerx.engine.label import LabelSet
-        from nerx.engine.model import load_base, load_drafter
+        from nerx.engine.tagging.card import AdapterCard, base_folder
+        from nerx.engine.tagging.extractor import Extractor
+        from nerx.engine.tagging.model import load_base, load_drafter
 
         model = load_base(self._base, device=self._device)
         drafter = load_drafter(base_folder(self._base), model.width)

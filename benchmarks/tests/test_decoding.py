@@ -11,10 +11,10 @@ from engines.manylabels import labelled
 from engines.stopwatch import Timing, measure, scaled
 from engines.work import Batch, shares
 
-from nerx.engine.card import EMBEDDED
-from nerx.engine.decoder import Decoder
 from nerx.engine.label import LabelSet
-from nerx.engine.model import load_base, load_drafter
+from nerx.engine.tagging.card import EMBEDDED
+from nerx.engine.tagging.decoder import Decoder
+from nerx.engine.tagging.model import load_base, load_drafter
 
 LABELS = LabelSet.of("person", "place", "company")
 TEXTS = (

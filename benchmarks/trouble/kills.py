@@ -20,7 +20,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nerx.engine.place import staging_folder
+from nerx.engine.writing.place import staging_folder
 
 from .scene import Ended, Scene, compare, ended, kill, require_done, started
 

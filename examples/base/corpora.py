@@ -12,8 +12,8 @@ from heldout import DEVELOPMENT, HeldOut, read_lines
 from nerx.adapters.augment import swap_mentions
 from nerx.adapters.dataset import Example, choose_labels, encode
 from nerx.engine.label import Label, LabelSet
-from nerx.engine.prompt import PromptEncoder
 from nerx.engine.span import Span
+from nerx.engine.tagging.prompt import PromptEncoder
 
 LONGEST = 150
 """Source tokens an example may have."""

@@ -15,7 +15,7 @@ from history import History
 from safetensors.torch import save_file
 from start import begin
 
-from nerx.engine.drafter import WINDOW, Drafter
+from nerx.engine.tagging.drafter import WINDOW, Drafter
 
 TEXT_LIMIT = 150
 

@@ -67,8 +67,8 @@ def write_shards(path: Path, out: Path, tokenizer: Path | None, held_out: HeldOu
     """Tokenise one text file; returns its shards' records."""
     from transformers import AutoTokenizer
 
-    from nerx.engine.prompt import PromptEncoder
-    from nerx.engine.tags import tag_format
+    from nerx.engine.tagging.prompt import PromptEncoder
+    from nerx.engine.tagging.tags import tag_format
 
     loaded = AutoTokenizer.from_pretrained(tokenizer or encoder_folder())
     encoder = PromptEncoder(loaded, tag_format(loaded))

@@ -21,8 +21,8 @@ def begin(
 ) -> tuple[Any, Path]:
     """(network, folder of its tokenizer) of `start`: `minilm`, `llama` (over `tokenizer`), or a checkpoint folder.
 
-    `aligned` says how the answer's positions are counted (see nerx.engine.tags); only MiniLM's has use for `case`,
-    only a new Llama's for `width` and `layers`.
+    `aligned` says how the answer's positions are counted (see nerx.engine.tagging.tags). Only MiniLM's uses `case`,
+    only a new Llama uses `width` and `layers`.
     """
     from transformers import AutoModelForCausalLM
 

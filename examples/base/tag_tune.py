@@ -32,9 +32,9 @@ from torch.utils.data import DataLoader, Dataset
 from nerx.adapters.dataset import Batch, batches, collate
 from nerx.adapters.objective import Projection, Weights, losses
 from nerx.adapters.trainer import to_device
-from nerx.engine.drafter import WINDOW, Drafter
-from nerx.engine.model import LanguageModel, load_drafter, prepare_process
-from nerx.engine.prompt import PromptEncoder
+from nerx.engine.tagging.drafter import WINDOW, Drafter
+from nerx.engine.tagging.model import LanguageModel, load_drafter, prepare_process
+from nerx.engine.tagging.prompt import PromptEncoder
 
 CHUNK = 256
 """Examples drawn at once, at least, and sorted by length into batches."""

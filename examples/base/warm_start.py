@@ -2,7 +2,7 @@
 
 Two things are added to the plain BERT decoder. Its uncased vocabulary loses letter case, so the token type embedding,
 which a decoder has no other use for, gets four entries: lower, Capitalised, UPPER, MiXed. And positions in the answer
-are aligned with the source (see nerx.engine.tags), which halves the positions that a text needs.
+are aligned with the source (see nerx.engine.tagging.tags), which halves the positions that a text needs.
 """
 
 import importlib.util

@@ -1,0 +1,1 @@
+"""Corpora in: files and stores, formats, shards. Knows nothing of tagging."""

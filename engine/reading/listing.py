@@ -1,0 +1,209 @@
+"""Paths, folders, globs and store URIs -> the input files, in a fixed order.
+
+Deliberately knows nothing of columns. Every byte nerx reads of an input goes through :meth:`InputFile.open` or
+`InputFile.filesystem`, so that an object store is another pyarrow filesystem and not another code path.
+"""
+
+import glob
+import gzip
+import io
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Literal, NoReturn, cast
+
+from ..errors import CorpusError
+from .prefix import has_magic, match, walk
+from .store import StorePath, is_uri, reason, store_errors
+
+if TYPE_CHECKING:
+    from pyarrow import fs
+
+Format = Literal["parquet", "jsonl", "csv", "text"]
+
+SUFFIXES: dict[str, Format] = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "text",
+}
+"""What is looked for in folders and globs; all but Parquet may end in `.gz` as well."""
+
+OUTPUT_SUFFIX = ".nerx.parquet"
+"""What nerx writes by default; left out of folders and globs, so that a second run does not read the first's output."""
+
+READ_ERRORS = (OSError, EOFError, zlib.error)
+"""What :meth:`InputFile.open` and reading from it may raise: a disk's and a damaged archive's errors."""
+
+READ_BYTES = 1 << 20
+"""Size of one read; measured no faster above."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One file as it was when it was listed: `path` as the user wrote or would write it, `size` in bytes.
+
+    `place` is where it lies when that is an object store; `path` is then its URI without credentials.
+    """
+
+    path: str
+    format: Format
+    size: int
+    mtime_ns: int
+    place: StorePath | None = None
+
+    @property
+    def filesystem(self) -> "fs.FileSystem":
+        from pyarrow import fs
+
+        return self.place.filesystem if self.place else fs.LocalFileSystem()
+
+    @property
+    def location(self) -> str:
+        """What `filesystem` calls it."""
+        return self.place.path if self.place else self.path
+
+    def open(self) -> BinaryIO:
+        """The content as seekable bytes, decompressed when the name ends in `.gz`. Raises READ_ERRORS."""
+        stream = cast(BinaryIO, io.BufferedReader(self.filesystem.open_input_file(self.location), READ_BYTES))
+        return cast(BinaryIO, gzip.open(stream)) if self.path.endswith(".gz") else stream
+
+    def require_unchanged(self) -> None:
+        """Raises CorpusError when the file is no longer the one that was listed."""
+        try:
+            size, mtime_ns = _state(self.place or Path(self.path))
+        except store_errors() as error:
+            raise CorpusError(f"{self.path}: went away during the run ({reason(error)})") from error
+        if (size, mtime_ns) != (self.size, self.mtime_ns):
+            raise CorpusError(f"{self.path}: changed during the run ({self.size:,} bytes when it began, {size:,} now)")
+
+
+def list_files(paths: Sequence[str | Path | InputFile]) -> tuple[InputFile, ...]:
+    """Expand `paths` in their order; a folder or prefix (recursive) or a glob becomes its files sorted by path.
+
+    A file that is listed already stays as it is. A folder gives the files with a known suffix; names that begin with
+    `.` or `_` and `*.nerx.parquet` are left out. A path that is named outright may also be a `.json` file of one
+    object a line. Raises CorpusError for a path that does not exist or yields nothing, an unknown suffix, and a file
+    given twice; InputError for a URI of an unknown form.
+    """
+    if not paths:
+        raise CorpusError("no input given: name at least one file, folder or glob")
+    found = [
+        file for path in paths for file in ([path] if isinstance(path, InputFile) else _input_files(os.fspath(path)))
+    ]
+    origins: dict[str, str] = {}
+    for file in found:
+        first = origins.setdefault(file.path if file.place else os.path.realpath(file.path), file.path)
+        if first is not file.path:
+            raise CorpusError(f"{file.path}: given twice (also as {first}); its rows would come out twice")
+    return tuple(found)
+
+
+def format_of(path: Path) -> Format | None:
+    """The format that the suffix tells, None when it tells none."""
+    *_, last = suffixes = [suffix.lower() for suffix in path.suffixes[-2:]] or [""]
+    if last != ".gz":
+        return SUFFIXES.get(last)
+    known = SUFFIXES.get(suffixes[0])
+    return None if known == "parquet" else known
+
+
+def _input_files(name: str) -> list[InputFile]:
+    if not is_uri(name):
+        return [_input_file(path) for path in _expand(name)]
+    place = StorePath.parse(name)
+    try:
+        return [_input_object(place.at(info.path), info) for info in _expand_store(place)]
+    except store_errors() as error:
+        raise CorpusError(f"{place}: cannot be read ({reason(error)})") from error
+
+
+def _input_file(path: Path) -> InputFile:
+    known = _known_format(str(path))
+    try:
+        size, mtime_ns = _state(path)
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read ({error.strerror})") from error
+    return InputFile(str(path), known, size, mtime_ns)
+
+
+def _input_object(place: StorePath, info: "fs.FileInfo") -> InputFile:
+    return InputFile(place.uri, _known_format(place.uri), *_object_state(info), place)
+
+
+def _known_format(path: str) -> Format:
+    known: Format | None = "jsonl" if path.lower().endswith((".json", ".json.gz")) else format_of(Path(path))
+    if known is None:
+        raise CorpusError(f"{path}: unknown kind of file; nerx reads {', '.join(SUFFIXES)} (all but Parquet also .gz)")
+    return known
+
+
+def _state(place: StorePath | Path) -> tuple[int, int]:
+    """Size in bytes and time of the last change in ns. Raises `store_errors`."""
+    if isinstance(place, Path):
+        state = place.stat()
+        return state.st_size, state.st_mtime_ns
+    info = place.info()
+    if not info.is_file:
+        raise FileNotFoundError("no such object")
+    return _object_state(info)
+
+
+def _object_state(info: "fs.FileInfo") -> tuple[int, int]:
+    # In whole seconds: a store tells more of a second in a listing than about a single object.
+    return info.size, (info.mtime_ns or 0) // 1_000_000_000 * 1_000_000_000
+
+
+def _expand(name: str) -> list[Path]:
+    path = Path(name)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return _known_files(path) or _refuse(f"{name}: no file with a known suffix in this folder")
+    if glob.has_magic(name):
+        matches = sorted(map(Path, glob.glob(name, recursive=True)))  # noqa: PTH207 (Path.glob takes no absolute one)
+        # `**` lists a folder and then its content: the folder's own files come up again.
+        files = dict.fromkeys(file for match in matches for file in _known_files(match))
+        seen = "no file with a known suffix" if matches else "nothing"
+        return list(files) or _refuse(f"{name}: the pattern matches {seen}")
+    raise CorpusError(f"{name}: {'neither a file nor a folder' if path.exists() else 'no such file or folder'}")
+
+
+def _expand_store(place: StorePath) -> "list[fs.FileInfo]":
+    info = place.info()
+    if info.is_file:
+        return [info]
+    from pyarrow import fs
+
+    is_prefix = info.type == fs.FileType.Directory
+    if not is_prefix and not has_magic(place.path):
+        raise CorpusError(f"{place}: no such object or prefix")
+    found = [info for info in (walk(place) if is_prefix else match(place)) if _is_known(Path(info.base_name))]
+    return found or _refuse(f"{place}: no object with a known suffix {'below this' if is_prefix else 'matches'}")
+
+
+def _refuse(what: str) -> NoReturn:
+    raise CorpusError(f"{what} ({', '.join(SUFFIXES)})")
+
+
+def _known_files(path: Path) -> list[Path]:
+    """`path` itself or, for a folder, everything below it, sorted; only what nerx knows and did not write."""
+    files = sorted(_walk(path)) if path.is_dir() else [path]
+    return [file for file in files if _is_known(file)]
+
+
+def _is_known(path: Path) -> bool:
+    return format_of(path) is not None and not path.name.endswith(OUTPUT_SUFFIX)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        yield from (Path(parent, name) for name in names if not name.startswith((".", "_")))

@@ -1,0 +1,1 @@
+"""An output read back: verified, compared, measured, reported."""

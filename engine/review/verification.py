@@ -1,0 +1,146 @@
+"""Whether an output is what it says: every row keeps the promises, counts are those stored, digests those recorded.
+
+Problems are told by place and never quote a text. Loads no model.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import AdapterError, OutputError
+from ..run.pipeline import OFFSET_UNIT
+from ..span import Extraction
+from ..tagging.card import AdapterCard, base_digest, base_folder
+from ..tally import Tally
+from .published import Published, Row
+
+MOST_PROBLEMS = 20
+"""So many are told; all are counted."""
+
+_BATCH = 4096
+_SAME_IN_ALL_PARTS = ("adapter", "base_digest", "options", "text_column", "offset_unit")
+_COUNTED = ("rows", "texts", "entities", "entities_per_label", "failures", "characters_in")
+"""Counts that the rows themselves give."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was checked. `checks` are words for people; an empty `problems` means that all of it holds."""
+
+    rows: int
+    entities: int
+    checks: tuple[str, ...]
+    problems: tuple[str, ...]
+    count: int
+    """Of all problems, also those beyond MOST_PROBLEMS."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def verify(published: Published, adapter: Path | None = None) -> Verification:
+    """Read an output from end to end; with `adapter`, also compare its folder with the one that was recorded."""
+    checks = ["every row", "counts", "metadata"]
+    problems = list(_metadata_problems(published))
+    count = len(problems)
+    total = Tally()
+    for part in range(len(published.parts)):
+        counted = Tally()
+        for batch in published.batches(part):
+            rows = list(published.rows_of(batch))
+            found = [f"row {row.number:,}: {problem}" for row in rows if (problem := row_problem(row))]
+            problems += found[: MOST_PROBLEMS - len(problems)] if len(problems) < MOST_PROBLEMS else []
+            count += len(found)
+            counted += _counted(rows)
+        wrong = list(_count_problems(published, part, counted))
+        problems, count, total = [*problems, *wrong], count + len(wrong), total + counted
+    if adapter is not None:
+        wrong = list(_adapter_problems(published, adapter))
+        problems, count = [*problems, *wrong], count + len(wrong)
+        checks += ["adapter folder", "base" if _base_at_hand(adapter) else "base not at hand"]
+    return Verification(total.rows, total.entities, tuple(checks), tuple(problems[:MOST_PROBLEMS]), count)
+
+
+def row_problem(row: Row) -> str | None:
+    """The first promise that a row breaks, None for a sound one."""
+    if row.spans is None:
+        silent = row.has_text and row.error is None
+        return "has a text but neither entities nor an error" if silent else None
+    if row.text is None or row.error is not None:
+        return f"has entities and {'no text' if row.text is None else 'an error'}"
+    before = 0
+    for span, mention in zip(row.spans, row.mentions, strict=True):
+        place = f"entity [{span.start}, {span.end})"
+        if not before <= span.start < span.end <= len(row.text):
+            return f"{place} is empty, out of order, overlapping, or outside its text of {len(row.text):,} characters"
+        if row.text[span.start : span.end] != mention:
+            return f"{place} is not the text that is stored with it"
+        if not span.label or not (math.isfinite(span.score) and 0 <= span.score <= 1 + 1e-6):
+            return f"{place} has no label, or a score that is no probability"
+        before = span.end
+    return None
+
+
+def _counted(rows: list[Row]) -> Tally:
+    extractions = [Extraction(row.spans, row.error, len(row.text or "")) for row in rows]
+    return Tally.of([row.text for row in rows], extractions)
+
+
+def _count_problems(published: Published, part: int, counted: Tally) -> Iterator[str]:
+    name = published.parts[part].name
+    try:
+        stored = published.tally(part)
+    except OutputError as error:
+        yield f"{name}: {error}"
+        return
+    for field in _COUNTED:
+        if getattr(stored, field) != getattr(counted, field):
+            yield f"{name}: its rows give {field} {getattr(counted, field)}, stored is {getattr(stored, field)}"
+    if stored.characters_in != stored.characters_read:
+        yield f"{name}: {stored.characters_read:,} of {stored.characters_in:,} characters were read"
+    # Outputs of before there were histograms have none, or after a retry not all.
+    if sum(map(sum, stored.scores.values())) == stored.entities and stored.scores != counted.scores:
+        yield f"{name}: the scores of its rows are not those that were counted"
+
+
+def _metadata_problems(published: Published) -> Iterator[str]:
+    first = published.metadata[0]
+    if not first.get("adapter"):
+        yield "metadata: does not say which adapter made it"
+    if first.get("offset_unit") != OFFSET_UNIT:
+        yield f"metadata: offset unit {first.get('offset_unit')!r}, not {OFFSET_UNIT!r}"
+    for part, metadata in zip(published.parts, published.metadata, strict=True):
+        changed = [name for name in _SAME_IN_ALL_PARTS if metadata.get(name) != first.get(name)]
+        if changed:
+            yield f"{part.name}: another {', '.join(changed)} than {published.parts[0].name}"
+    numbers = [part.name for part in published.parts if part.name.startswith("part-")]
+    expected = [f"part-{index:05d}.parquet" for index in range(len(numbers))]
+    # Of a growing output, parts may go with their inputs.
+    if published.path.is_dir() and "input" not in first and numbers != expected:
+        yield f"{next(name for name in expected if name not in numbers)}: missing"
+
+
+def _adapter_problems(published: Published, adapter: Path) -> Iterator[str]:
+    recorded = published.metadata[0]
+    try:
+        card = AdapterCard.read(adapter)
+        card.check_files(adapter)
+    except AdapterError as error:
+        yield str(error)
+        return
+    if card.digest != recorded.get("adapter"):
+        yield f"adapter {adapter}: has digest {card.digest}, the output was made with {recorded.get('adapter')}"
+    if card.base_digest != recorded.get("base_digest"):
+        yield f"adapter {adapter}: made for base {card.base_digest}, the output with {recorded.get('base_digest')}"
+    if _base_at_hand(adapter) and base_digest(base_folder(card.base)) != card.base_digest:
+        yield f"base {card.base}: is not the one that the adapter was made for"
+
+
+def _base_at_hand(adapter: Path) -> bool:
+    try:
+        return base_folder(AdapterCard.read(adapter).base).is_dir()
+    except AdapterError:
+        return False

@@ -1,0 +1,57 @@
+"""Extraction from a frame in memory: a polars DataFrame or an Arrow Table in, the same kind out, two columns more."""
+
+from typing import TYPE_CHECKING, TypeVar
+
+import pyarrow as pa
+
+from ..columns import ENTITIES, ERROR, column_texts, entity_columns, settle
+from ..errors import CorpusError
+from ..reading.corpus import BATCH_ROWS, choose_text_column
+from .pipeline import TextExtractor
+
+if TYPE_CHECKING:
+    import polars
+
+Frame = TypeVar("Frame", "pa.Table", "polars.DataFrame")
+
+
+def extract_frame(frame: Frame, extractor: TextExtractor, *, text_column: str | None = None) -> Frame:
+    """`frame` with the columns `entities` and `nerx_error`; its own columns are passed on as they are.
+
+    `text_column` is found as in :func:`~.corpus.open_corpus`. Raises CorpusError for a frame that has no such column,
+    or has one of the two already; TypeError for another kind of frame.
+    """
+    if isinstance(frame, pa.Table):
+        entities, errors = _extract(frame.column(_text_column(frame.schema, text_column)), extractor)
+        table: Frame = frame.append_column(ENTITIES, entities).append_column(ERROR, errors)
+        return table
+    import polars  # here, so that who has Arrow tables only need not have it
+
+    if not isinstance(frame, polars.DataFrame):
+        kind = f"{type(frame).__module__}.{type(frame).__name__}"
+        raise TypeError(f"a polars DataFrame or a pyarrow Table is needed, not {kind}")
+    # Columns of Python objects have no Arrow type, and need none.
+    known = frame.select(polars.selectors.exclude(polars.selectors.by_dtype(polars.Object)))
+    name = _text_column(known.head(0).to_arrow().schema, text_column)
+    entities, errors = _extract(frame.get_column(name).to_frame().to_arrow().column(0), extractor)
+    found = pa.table([entities, errors], schema=pa.schema([ENTITIES, ERROR]))
+    return frame.hstack(polars.DataFrame(found))
+
+
+def _text_column(schema: pa.Schema, wanted: str | None) -> str:
+    for field in (ENTITIES, ERROR):
+        if field.name in schema.names:
+            raise CorpusError(f"the frame has a column {field.name!r} already, which nerx adds; rename or drop it")
+    return choose_text_column(schema, wanted)
+
+
+def _extract(column: pa.ChunkedArray, extractor: TextExtractor) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    entities: list[pa.Array] = []
+    errors: list[pa.Array] = []
+    for start in range(0, len(column), BATCH_ROWS):
+        part = column.slice(start, BATCH_ROWS).combine_chunks()
+        texts = column_texts(part)
+        found, failed = entity_columns(texts, settle(part, texts, extractor.extract(texts)))
+        entities.append(found)
+        errors.append(failed)
+    return pa.chunked_array(entities, ENTITIES.type), pa.chunked_array(errors, ERROR.type)

@@ -1,0 +1,259 @@
+"""A run on a Ray cluster: shards as rows of a Ray Data set, mapped by a pool of actors that each hold an extractor.
+
+The driver holds the output's lock and assembles it in the end, as in a local run; the workers write their pieces into
+its staging folder, which all machines must see under one path. Ray gives the shard of a worker that died to another
+one, which goes on after the last piece. Deliberately knows nothing of models: a recipe is loaded in each worker.
+"""
+
+import logging
+import os
+import platform
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .. import errors
+from ..errors import InputError, NerxError
+from ..reading.corpus import Corpus
+from ..tally import Tally
+from ..writing.shard_sink import ShardSink, Token
+from ..writing.sink import Sink
+from .pipeline import Progress, RunSummary, TextExtractor, never, progress_of
+from .pipeline import run as run_here
+
+if TYPE_CHECKING:
+    import ray.data
+
+POLL_SECONDS = 0.5
+"""Between two looks at the stop flag and at what is finished."""
+
+OBJECT_STORE_BYTES = 128 << 20
+"""Of a cluster started here; nothing but shard numbers and counts passes through Ray."""
+
+
+class Recipe(Protocol):
+    """An extractor yet to be loaded; can be pickled."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def load(self) -> TextExtractor: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractorRecipe:
+    """An extractor that is loaded where it is used. `digest` is the card's, `settings` are for `Extractor.load`."""
+
+    adapter: str
+    digest: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def load(self) -> TextExtractor:
+        from ..tagging.extractor import Extractor  # in the worker: the driver needs no torch
+
+        return Extractor.load(self.adapter, **self.settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """How many actors, and what each of them holds of the cluster."""
+
+    workers: int
+    gpus_each: int
+
+
+@contextmanager
+def cluster(workers: int | None = None, *, gpus: bool = True) -> Iterator[Pool]:
+    """Connect to the cluster that RAY_ADDRESS or a `ray start` on this machine names, or start one here.
+
+    `workers` is by default one a GPU (with `gpus`, where there are any), else one a CPU. Raises InputError when Ray is
+    not installed, or the cluster has no room for so many.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise InputError(f"--backend ray needs Ray ({error}): pip install 'ray[data]'") from error
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with _own_signals():
+        _connect(workers)
+    try:
+        yield _pool(workers, gpus)
+    finally:
+        ray.shutdown()
+
+
+def run(
+    corpus: Corpus,
+    recipe: Recipe,
+    sink: Sink,
+    *,
+    pool: Pool,
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] = never,
+) -> RunSummary:
+    """As :func:`~.pipeline.run`, by the workers of `pool`. Rows are reported as their pieces are published.
+
+    Raises what a local run raises, and NerxError when workers die again and again on the same rows.
+    """
+    shards = corpus.shards()
+    with sink:
+        done = before = sink.tally()
+        stopped = False
+        tasks = [sink.shard_sink(shard) for shard in sink.pending(shards)]
+        if tasks:
+            with Token.of(sink.staging) as token:
+                counter = _Counter(tasks, before)
+                work = _Work(_dataset(corpus, recipe, tasks, token, pool))
+                while work.is_running(POLL_SECONDS):
+                    if not stopped and (stop() or work.error):
+                        stopped = True
+                        token.withdraw()
+                    if progress is not None and counter.has_changed():
+                        progress(progress_of(counter.done, corpus.rows))
+                if work.error:
+                    raise work.error
+            done = sink.tally()
+        stopped = stopped and done.rows < corpus.rows
+        if not stopped:
+            sink.finish(shards)
+    return RunSummary.of(done, corpus, sink, resumed_rows=before.rows, interrupted=stopped)
+
+
+class _Worker:
+    """An actor: one extractor, one shard after another."""
+
+    def __init__(self, corpus: Corpus, recipe: Recipe, tasks: list[ShardSink], token: Token, home: Path) -> None:
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        self._corpus, self._recipe, self._tasks, self._token, self._home = corpus, recipe, tasks, token, home
+        self._extractor: TextExtractor | None = None
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+        """`batch` is the number of one task. Answers with the kind and text of the error that ended it, if any."""
+        (number,) = batch["item"]
+        try:
+            # Not in the constructor, whose failures Ray takes for a death of the process.
+            self._go_home()
+            if not self._token.is_withdrawn():
+                self._extractor = self._extractor or self._recipe.load()
+                run_here(self._corpus, self._extractor, self._tasks[number], stop=self._token.is_withdrawn)
+        except NerxError as error:
+            return {"kind": [type(error).__name__], "error": [str(error)]}
+        return {"kind": [""], "error": [""]}
+
+    def _go_home(self) -> None:
+        """Go where the driver is, for the sake of relative paths. Raises InputError."""
+        shared = self._tasks[0].staging.folder
+        try:
+            os.chdir(self._home)
+            shared.stat()
+        except OSError as error:
+            raise InputError(
+                f"{shared}: not seen from {self._home} on {platform.node()}; a Ray run needs a filesystem that all its "
+                "machines share under one path, for inputs, adapter and output"
+            ) from error
+
+
+def _dataset(corpus: Corpus, recipe: Recipe, tasks: list[ShardSink], token: Token, pool: Pool) -> "ray.data.Dataset":
+    """One block, and so one task of Ray's, for each shard."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    return ray.data.from_items(list(range(len(tasks))), override_num_blocks=len(tasks)).map_batches(
+        _Worker,
+        fn_constructor_args=(corpus, recipe, tasks, token, Path.cwd()),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=min(pool.workers, len(tasks)), max_tasks_in_flight_per_actor=1),
+        num_cpus=1,
+        num_gpus=pool.gpus_each,
+    )
+
+
+class _Work:
+    """The data set, consumed by a thread: Ray hands over nothing before a shard is done, and the driver has to poll."""
+
+    def __init__(self, dataset: "ray.data.Dataset") -> None:
+        self.error: Exception | None = None
+        self._dataset = dataset
+        self._thread = threading.Thread(target=self._consume, name="nerx-ray", daemon=True)
+        self._thread.start()
+
+    def is_running(self, seconds: float) -> bool:
+        """Waits for so long first."""
+        self._thread.join(seconds)
+        return self._thread.is_alive()
+
+    def _consume(self) -> None:
+        try:
+            for row in self._dataset.iter_rows():
+                if row["kind"] and self.error is None:
+                    self.error = getattr(errors, row["kind"], NerxError)(row["error"])
+        except Exception as error:
+            self.error = error
+
+
+class _Counter:
+    """What is finished, from the pieces in the staging folder; each is opened once."""
+
+    def __init__(self, tasks: list[ShardSink], before: Tally) -> None:
+        self._staging = tasks[0].staging
+        self._known = set(self._staging.names())
+        self.done = before
+
+    def has_changed(self) -> bool:
+        """Count the pieces that are new; whether there are any."""
+        new = set(self._staging.names()) - self._known
+        for name in new:
+            self.done += self._staging.tally(name)
+        self._known |= new
+        return bool(new)
+
+
+def _connect(workers: int | None) -> None:
+    import ray
+
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        ray.init(address="auto", **quiet)  # what RAY_ADDRESS says, or a cluster of this machine
+    except ConnectionError as error:
+        if os.environ.get("RAY_ADDRESS"):
+            raise InputError(f"RAY_ADDRESS={os.environ['RAY_ADDRESS']}: no Ray cluster answers there") from error
+        ray.init(
+            num_cpus=max(workers or 1, os.cpu_count() or 1),
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            **quiet,
+        )
+
+
+def _pool(workers: int | None, gpus: bool) -> Pool:
+    import ray
+
+    room: dict[str, float] = ray.cluster_resources()
+    gpus_there = int(room.get("GPU", 0)) if gpus else 0
+    most = gpus_there or int(room.get("CPU", 0))
+    if (workers or 1) > most:
+        what = "GPUs" if gpus_there else "CPUs"
+        raise InputError(f"--workers {workers or 1}: the Ray cluster has {most} {what}, and each worker takes one")
+    return Pool(workers or most, int(gpus_there > 0))
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Ray sets handlers of its own, which would end the process without a commit."""
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)

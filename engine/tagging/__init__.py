@@ -1,0 +1,1 @@
+"""Texts in, spans out: prompt, model, drafter, decoder. Knows nothing of files."""

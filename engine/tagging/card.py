@@ -1,0 +1,164 @@
+"""The adapter card, `nerx.json`: what an adapter is, what it was made from, and digests that prove it undamaged.
+
+Reads and writes the card and hashes files; knows nothing of tensors.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import AdapterError
+from ..label import Label, LabelSet
+
+CARD = "nerx.json"
+WEIGHTS = ("adapter_config.json", "adapter_model.safetensors", "drafter.safetensors")
+"""Files that decide on the output, besides the card."""
+REQUIRED = WEIGHTS[:2]
+"""Without its own PEFT would look for others, as a pickle or on a hub."""
+
+EMBEDDED = Path(__file__).parents[1] / "embedded"
+"""The base that ships with nerx."""
+
+_SAMPLE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterCard:
+    """Everything about an adapter but its weights.
+
+    alpha: weight of the drafter's evidence. temperature: divides the fused logits where scores are taken, so that
+    scores are probabilities; it never changes a decision. min_score: spans less probable are left out, unless a run
+    says otherwise. seconds, peak_bytes, flops: what training took (flops are counted as multiply-adds times two over
+    the tokens read). curve: one record an evaluation.
+    """
+
+    labels: LabelSet
+    base: str
+    base_digest: str
+    tag_format: dict[str, Any]
+    nerx_version: str
+    created: str
+    rank: int = 0
+    alpha: float = 1.0
+    temperature: float = 1.0
+    min_score: float = 0.0
+    text_limit: int = 0
+    seeds_digest: str = ""
+    seeds: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
+    device: str = ""
+    seconds: float = 0.0
+    peak_bytes: int = 0
+    flops: float = 0.0
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Sha-256 over all that decides on the output: weights, labels, base, tag format, and the numbers above."""
+        deciding = (self.files, _plain(self.labels), self.base_digest, self.tag_format)
+        numbers = (self.alpha, self.temperature, self.min_score, self.text_limit)
+        return hashlib.sha256(json.dumps([*deciding, *numbers], sort_keys=True).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "labels": _plain(self.labels), "digest": self.digest}
+
+    def with_alpha(self, alpha: float) -> "AdapterCard":
+        """The same adapter with another weight of evidence; 0 lets the model decide alone."""
+        return replace(self, alpha=alpha)
+
+    def write(self, folder: Path) -> None:
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+        (folder / CARD).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "AdapterCard":
+        """The card in an adapter folder. Raises AdapterError when there is none or it cannot be read."""
+        path = Path(folder) / CARD
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            known = {one.name for one in fields(cls)}
+            labels = LabelSet(tuple(Label(x["name"], x.get("description", "")) for x in record["labels"]))
+            card = cls(**{**{k: v for k, v in record.items() if k in known}, "labels": labels})
+        except FileNotFoundError:
+            raise AdapterError(
+                f"no adapter at {folder} (no {CARD}): make one with `nerx fit`, or say --adapter"
+            ) from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise AdapterError(f"{path} is damaged ({error}): fit the adapter again") from error
+        if record.get("digest") != card.digest:
+            raise AdapterError(f"{path} was changed after `nerx fit` wrote it: fit the adapter again")
+        return card
+
+    def check_files(self, folder: str | Path) -> None:
+        """Raises AdapterError naming the first file that is missing, not what `fit` wrote, or not in the folder."""
+        folder = Path(folder)
+        unlisted = [name for name in REQUIRED if name not in self.files]
+        unlisted += [name for name in WEIGHTS if name not in self.files and (folder / name).exists()]
+        if unlisted:
+            raise AdapterError(f"adapter {folder}: {CARD} has no digest of {unlisted[0]}: fit it again")
+        for name, expected in self.files.items():
+            path = _inside(folder, name)
+            if not path.is_file():
+                raise AdapterError(f"adapter {folder} lacks {name}: fit it again or copy the whole folder")
+            if file_digest(path) != expected:
+                raise AdapterError(f"{path} is damaged (its digest is not the one in {CARD}): fit or copy it again")
+
+    def check_base(self, digest: str) -> None:
+        """Raises AdapterError when the base at hand is not the one that the adapter was made for."""
+        if digest != self.base_digest:
+            raise AdapterError(
+                f"this adapter was made for another base: {self.base} had digest {self.base_digest[:12]}, the one here "
+                f"has {digest[:12]}; fit it again, or say --base with the folder it was made with"
+            )
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The file `name` of an adapter. Raises AdapterError when it lies elsewhere, by its name or as a link."""
+    path = folder / name
+    if Path(name).name != name or not path.resolve().is_relative_to(folder.resolve()):
+        raise AdapterError(f"adapter {folder}: {name!r} is not in the folder itself; copy the files there (cp -L)")
+    return path
+
+
+def file_digest(path: Path) -> str:
+    """Sha-256 of a file's bytes, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digests(folder: Path, names: Iterable[str] = WEIGHTS) -> dict[str, str]:
+    """Digests of those of `names` that are in `folder`."""
+    return {name: file_digest(folder / name) for name in names if (folder / name).is_file()}
+
+
+def base_folder(base: str | Path) -> Path:
+    """Where a base lies; for a hub id, the path that it is not."""
+    return EMBEDDED if str(base) == "embedded" else Path(base)
+
+
+def base_digest(folder: Path) -> str:
+    """Digest of a checkpoint folder: its config and tokenizer whole, of each weights file size, start and end.
+
+    A sample, since a 7 B base would take longer to hash than to load; enough to tell two bases apart.
+    """
+    digest = hashlib.sha256()
+    for name in ("config.json", "tokenizer.json", "drafter.safetensors"):
+        if (folder / name).is_file():
+            digest.update((folder / name).read_bytes())
+    for path in sorted(folder.glob("model*.safetensors")):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            digest.update(f"{path.name}:{size}:".encode() + file.read(_SAMPLE))
+            file.seek(max(0, size - _SAMPLE))
+            digest.update(file.read(_SAMPLE))
+    return digest.hexdigest()
+
+
+def _plain(labels: LabelSet) -> list[dict[str, str]]:
+    return [{"name": label.name, "description": label.description} for label in labels]

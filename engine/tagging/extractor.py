@@ -1,0 +1,185 @@
+"""Texts in, spans out: tokenise, chunk, bucket, decode, merge. What production, evaluation and `fit` all use."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ..errors import InputError
+from ..span import Extraction, Span
+from .batching import buckets
+from .card import AdapterCard
+from .chunk import Chunk, chunk, merge
+from .decoder import Decoded, Decoder
+from .drafter import Drafter
+from .model import LanguageModel, Precision, is_out_of_memory, load_adapted
+from .prompt import SourceTokens
+
+OVERLAP = 32
+"""Tokens that neighbouring chunks of a long text share at most."""
+
+_SHORTEST_CHUNK = 24
+
+Mode = Literal["exact", "fast"]
+
+
+@dataclass(slots=True)
+class _Piece:
+    """One chunk of one text on its way through the decoder."""
+
+    text: int
+    chunk: Chunk
+    source: SourceTokens
+    spans: list[Span] | None = field(default=None)
+    decoded: Decoded | None = None
+    error: str | None = None
+
+
+class Extractor:
+    """A base with its adapter, ready to extract. `tokens` counts what the model has read so far.
+
+    mode: `exact` decodes; `fast` takes the drafter's word for it, in one pass and without generation.
+    batch_tokens: padded tokens in one forward pass, prompt and answer; the one dial between memory and speed.
+    min_score: spans less probable are left out; by default the card's.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        drafter: Drafter | None,
+        card: AdapterCard,
+        *,
+        mode: Mode = "exact",
+        batch_tokens: int | None = None,
+        min_score: float | None = None,
+    ) -> None:
+        self.card, self.labels, self.digest = card, card.labels, card.digest
+        self.mode, self.min_score = mode, card.min_score if min_score is None else min_score
+        self.model = model
+        self._encoder = model.encoder
+        head = self._encoder.encode_head(card.labels)
+        self.decoder = Decoder(model, head, drafter, alpha=card.alpha, temperature=card.temperature)
+        self._batch_tokens = batch_tokens or (8_192 if model.device.type == "cpu" else 131_072)
+        self.chunk_tokens = chunk_limit(model, len(head.ids), card.text_limit)
+
+    @classmethod
+    def load(
+        cls,
+        adapter: str | Path,
+        *,
+        device: str = "auto",
+        base: str | None = None,
+        alpha: float | None = None,
+        mode: Mode = "exact",
+        precision: Precision = "auto",
+        batch_tokens: int | None = None,
+        min_score: float | None = None,
+    ) -> "Extractor":
+        """Load an adapter folder with its base. `alpha` overrides the card's, `base` says where the base lies now.
+
+        Raises AdapterError when the folder is missing, damaged, or made for another base.
+        """
+        card = AdapterCard.read(adapter)
+        card.check_files(adapter)
+        model, drafter = load_adapted(card, Path(adapter), base=base, device=device, precision=precision)
+        if alpha is not None:
+            card = card.with_alpha(alpha)
+        return cls(model, drafter, card, mode=mode, batch_tokens=batch_tokens, min_score=min_score)
+
+    @property
+    def tokens(self) -> int:
+        return self.decoder.tokens
+
+    @property
+    def rounds(self) -> int:
+        """Decoding rounds so far, summed over chunks; step-by-step decoding takes one a token."""
+        return self.decoder.rounds
+
+    def count_tokens(self, texts: Sequence[str | None]) -> int:
+        """Source tokens of `texts`, without reading them by the model."""
+        return sum(len(self._encoder.encode_source(text)) for text in texts if text)
+
+    def extract(self, texts: Sequence[str | None]) -> list[Extraction]:
+        """Spans for every text, in order. A null text is not processed; a text that fails carries its error."""
+        pieces: list[_Piece] = []
+        for index, text in enumerate(texts):
+            if text:
+                pieces += self._pieces(index, text)
+        lengths = [2 * len(piece.source) for piece in pieces]
+        head = len(self.decoder.head.ids)
+        for group in buckets([length + head for length in lengths], self._batch_tokens):
+            self._decode([pieces[i] for i in group if len(pieces[i].source)])
+        by_text: dict[int, list[_Piece]] = {}
+        for piece in pieces:
+            by_text.setdefault(piece.text, []).append(piece)
+        return [self._extraction(text, by_text.get(index, [])) for index, text in enumerate(texts)]
+
+    def _pieces(self, index: int, text: str) -> list[_Piece]:
+        source = self._encoder.encode_source(text)
+        chunks = chunk(text, source.offsets, self.chunk_tokens, min(OVERLAP, self.chunk_tokens // 4))
+        return [_Piece(index, one, source.part(one.first, one.last)) for one in chunks]
+
+    def _decode(self, pieces: Sequence[_Piece]) -> None:
+        """Decode a batch; when memory runs out, its halves, down to the single chunk, which then fails alone."""
+        if not pieces:
+            return
+        run = self.decoder.decode if self.mode == "exact" else self.decoder.draft
+        try:
+            outcomes = run([piece.source for piece in pieces])
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            outcomes = None  # the batch is split outside the handler, where the failed pass's tensors are released
+        if outcomes is not None:
+            for piece, decoded in zip(pieces, outcomes, strict=True):
+                piece.spans, piece.decoded = self._spans(piece, decoded), decoded
+        elif len(pieces) == 1:
+            pieces[0].error = f"out of memory on a chunk of {len(pieces[0].source)} tokens; lower --batch-tokens"
+        else:
+            middle = len(pieces) // 2
+            self._decode(pieces[:middle])
+            self._decode(pieces[middle:])
+
+    def _spans(self, piece: _Piece, decoded: Decoded) -> list[Span]:
+        names = self.labels.names
+        found = []
+        for (first, last, label), score in decoded.spans:
+            start, end = piece.source.characters(first, last)
+            if start < end:
+                found.append(Span(start, end, names[label], score))
+        return found
+
+    def _extraction(self, text: str | None, pieces: Sequence[_Piece]) -> Extraction:
+        if text is None:
+            return Extraction(None)
+        if not text:
+            return Extraction(())
+        errors = [piece.error for piece in pieces if piece.error]
+        if errors:
+            return Extraction(None, errors[0])
+        spans = merge([piece.chunk for piece in pieces], [piece.spans or [] for piece in pieces])
+        read = sum(piece.chunk.end - piece.chunk.start for piece in pieces)
+        decoded = [piece.decoded for piece in pieces if piece.decoded]
+        return Extraction(
+            tuple(span for span in spans if span.score >= self.min_score),
+            None,
+            read,
+            rounds=sum(one.rounds for one in decoded),
+            drafted=sum(one.drafted for one in decoded),
+            accepted=sum(one.accepted for one in decoded),
+        )
+
+
+def chunk_limit(model: LanguageModel, head: int, wanted: int) -> int:
+    """Source tokens a chunk may have: `wanted`, or what the base's positions leave beside a prompt head of `head`.
+
+    Raises InputError when labels and descriptions leave too little room for text.
+    """
+    room = model.max_positions - head - len(model.tags.output_mark)
+    limit = min(wanted or model.text_limit, room if model.tags.aligned else room // 3)
+    if limit < _SHORTEST_CHUNK:
+        raise InputError(
+            f"labels and descriptions take {head} of the base's {model.max_positions} positions, which leaves "
+            f"{max(limit, 0)} tokens for text: shorten the descriptions, use fewer labels or a larger base"
+        )
+    return limit
