@@ -16,7 +16,7 @@ from ..engine.label import LabelSet
 from ..engine.review.metrics import Evaluation
 from ..engine.span import Seed
 from ..engine.tagging.card import base_folder
-from ..engine.tagging.model import load_base, load_drafter
+from ..engine.tagging.loading import load_base, load_drafter
 from .course import Course, CurvePoint
 from .folder import check_output, new_card, write_adapter
 from .reader import SeedFile, read_labels, read_seeds

@@ -29,7 +29,7 @@ from lab.machine import commit, this_machine, usable_cores
 from transformers.utils.logging import disable_progress_bar
 
 from nerx.adapters.fit import FitConfig, fit
-from nerx.engine.tagging.model import pick_device
+from nerx.engine.tagging.loading import pick_device
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "transformers", "peft", "ctranslate2")

@@ -1,4 +1,4 @@
-"""`nerx bench`: an adapter on some of a corpus's texts -> engine.pace.measure -> a table."""
+"""`nerx bench`: an adapter on some of a corpus's texts -> engine.review.pace.measure -> a table."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,7 @@ from .progress import Tick, progress
 if TYPE_CHECKING:
     from ..engine.review.pace import Pace
     from ..engine.tagging.extractor import Extractor
-    from ..engine.tagging.model import Precision
+    from ..engine.tagging.loading import Precision
 
 TEXTS = 200
 
@@ -52,7 +52,7 @@ def bench(
     with progress(quiet) as display:
         display.show(Tick("reading"))
         from ..engine.reading.corpus import open_corpus
-        from ..engine.run.pipeline import survey
+        from ..engine.run.estimate import survey
 
         counted, sample = survey(open_corpus(corpus, text_column=text_column), texts)
         if not any(sample):
@@ -60,7 +60,7 @@ def bench(
         display.show(Tick("loading"))
         from ..engine.review.pace import measure
         from ..engine.tagging.extractor import Extractor
-        from ..engine.tagging.model import pick_device, use_threads
+        from ..engine.tagging.loading import pick_device, use_threads
 
         working = use_threads(threads)
         target = pick_device(device.value).type

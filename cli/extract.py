@@ -1,4 +1,4 @@
-"""`nerx extract`: options -> engine.pipeline.run(corpus, extractor, sink) -> a summary."""
+"""`nerx extract`: options -> engine.run.pipeline.run(corpus, extractor, sink) -> a summary."""
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -304,8 +304,8 @@ def _run(corpus: "Corpus", work: Loaded, sink: "RunSink", display: Display, acco
 
 
 def _estimate(corpus: "Corpus", load: Callable[[], Loaded], display: Display, inputs: Inputs | None = None) -> Delivery:
-    from ..engine.run import pipeline
+    from ..engine.run.estimate import dry_run
 
     work = load()
     display.show(Tick("counting"))
-    return estimated(pipeline.dry_run(replace(corpus, batch_rows=work.batch_rows), work.extractor), inputs)
+    return estimated(dry_run(replace(corpus, batch_rows=work.batch_rows), work.extractor), inputs)

@@ -11,7 +11,8 @@ from .incremental import Inputs
 from .progress import Tick, duration
 
 if TYPE_CHECKING:
-    from ..engine.run.pipeline import DryRun, Progress, RunSummary
+    from ..engine.run.estimate import DryRun
+    from ..engine.run.pipeline import Progress, RunSummary
 
 
 @dataclass(frozen=True, slots=True)

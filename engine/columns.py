@@ -26,6 +26,9 @@ ENTITIES = pa.field("entities", pa.list_(ENTITY))
 ERROR = pa.field("nerx_error", pa.string())
 """Why a row was not processed; null when it was, or when its text is null."""
 
+OFFSET_UNIT = "unicode code points"
+"""Of `start` and `end`, as every output says of itself."""
+
 NOT_UTF8 = "the text is not valid UTF-8"
 
 

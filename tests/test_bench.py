@@ -8,7 +8,7 @@ from commands import Nerx
 
 from nerx.engine.errors import AdapterError
 from nerx.engine.tagging.extractor import Extractor
-from nerx.engine.tagging.model import dtype_of, pick_device
+from nerx.engine.tagging.loading import dtype_of, pick_device
 
 PEOPLE = ("Ada", "Grace", "Alan", "Emmy", "Charles")
 TEXTS = [f"{name} met {PEOPLE[n - 1]} in Rome, {n} times." for n, name in enumerate(PEOPLE)]

@@ -15,7 +15,7 @@ from nerx.engine.tagging.card import EMBEDDED
 from nerx.engine.tagging.decoder import Decoder
 from nerx.engine.tagging.drafter import Drafter
 from nerx.engine.tagging.guide import Guide, Mode
-from nerx.engine.tagging.model import load_base, load_drafter
+from nerx.engine.tagging.loading import load_base, load_drafter
 
 LABELS = LabelSet((Label("person", "a human being"), Label("place"), Label("place name"), Label("company", "a firm")))
 TEXTS = [" ".join(SENTENCES[i % 5 :][: 1 + i % 3])[: 20 + 15 * i].strip() for i in range(16)]

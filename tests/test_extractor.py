@@ -13,7 +13,7 @@ from nerx.engine.label import Label, LabelSet
 from nerx.engine.tagging.card import AdapterCard
 from nerx.engine.tagging.drafter import Drafter
 from nerx.engine.tagging.extractor import Extractor
-from nerx.engine.tagging.model import load_base, prepare_process
+from nerx.engine.tagging.loading import load_base, prepare_process
 
 LABELS = LabelSet((Label("person"), Label("place", "somewhere"), Label("地名"), Label("person name")))
 

@@ -21,7 +21,8 @@ from killing import killed_at
 
 from nerx.engine.errors import CorpusError, NerxError
 from nerx.engine.reading.corpus import open_corpus
-from nerx.engine.run.pipeline import Progress, RunSummary, dry_run, open_sink, run
+from nerx.engine.run.estimate import dry_run
+from nerx.engine.run.pipeline import Progress, RunSummary, open_sink, run
 from nerx.engine.writing.output import output_tally
 from nerx.engine.writing.place import is_under_way
 

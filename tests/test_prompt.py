@@ -9,7 +9,7 @@ from nerx.engine.label import Label, LabelSet
 from nerx.engine.span import Span
 from nerx.engine.tagging.card import EMBEDDED
 from nerx.engine.tagging.guide import TokenSpan
-from nerx.engine.tagging.model import load_base
+from nerx.engine.tagging.loading import load_base
 from nerx.engine.tagging.prompt import CAPITALISED, LOWER, MIXED, UPPER, is_border
 
 LABELS = LabelSet.of("place", "person")

@@ -12,7 +12,7 @@ import pytest
 
 from nerx.engine.label import LabelSet
 from nerx.engine.tagging.decoder import Decoder
-from nerx.engine.tagging.model import load_base, load_drafter
+from nerx.engine.tagging.loading import load_base, load_drafter
 
 RECIPE = Path(__file__).parents[1] / "examples" / "base"
 NAMES = ("Ada", "Babbage", "Curie", "Noether", "Turing", "Hopper")

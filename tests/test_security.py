@@ -18,11 +18,11 @@ from commands import Nerx
 from nerx.engine.label import Label, LabelSet
 from nerx.engine.redaction import without_values
 from nerx.engine.tagging.card import AdapterCard, file_digest
-from nerx.engine.tagging.model import load_base
+from nerx.engine.tagging.loading import load_base
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = sorted(
-    [*ROOT.glob("*.py"), *(path for name in ("engine", "adapters", "cli") for path in (ROOT / name).glob("*.py"))]
+    [*ROOT.glob("*.py"), *(path for name in ("engine", "adapters", "cli") for path in (ROOT / name).rglob("*.py"))]
 )
 
 SECRET = "Lovelace"
@@ -61,7 +61,7 @@ def test_only_the_loader_of_bases_knows_of_remote_code_and_nobody_asks_for_it() 
     for path in PACKAGE:
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.keyword) and node.arg == "trust_remote_code":
-                assert path.name == "model.py"
+                assert path.name == "loading.py"
                 assert ast.unparse(node.value) == "trust_remote_code"  # handed on from load_base, where it is False
     assert load_base.__kwdefaults__["trust_remote_code"] is False
 

@@ -11,7 +11,8 @@ import torch
 from nerx.engine.review.metrics import Counts
 from nerx.engine.tagging.decoder import Decoded, Decoder
 from nerx.engine.tagging.drafter import Drafter
-from nerx.engine.tagging.model import LanguageModel, Precision, quantise
+from nerx.engine.tagging.loading import Precision, quantise
+from nerx.engine.tagging.model import LanguageModel
 
 from .contender import Contender, Exact, Fast, Limit, StepByStep
 from .ctranslate import CTranslate

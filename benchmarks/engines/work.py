@@ -16,7 +16,7 @@ from nerx.engine.tagging.batching import buckets
 from nerx.engine.tagging.decoder import Decoded
 from nerx.engine.tagging.extractor import Extractor
 from nerx.engine.tagging.guide import TokenSpan
-from nerx.engine.tagging.model import Precision
+from nerx.engine.tagging.loading import Precision
 from nerx.engine.tagging.prompt import SourceTokens
 
 SETS = ("wnut17", "crossner_science", "sec_fin")

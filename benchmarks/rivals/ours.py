@@ -54,7 +54,7 @@ class Nerx:
         """Recipe and fusion are in it, so that a changed rate is another cell; other changes of code are not."""
         from nerx.adapters.fusion import DEFAULT, PRIOR_NATS
         from nerx.engine.tagging.card import base_digest, base_folder
-        from nerx.engine.tagging.model import pick_device
+        from nerx.engine.tagging.loading import pick_device
 
         folder = base_folder(self._settings.base)
         return {

@@ -28,7 +28,7 @@ class ZeroShot:
         from nerx.adapters.fusion import DEFAULT
         from nerx.adapters.trainer import MIN_SCORE
         from nerx.engine.tagging.card import base_digest, base_folder
-        from nerx.engine.tagging.model import pick_device
+        from nerx.engine.tagging.loading import pick_device
 
         folder = base_folder(self._base)
         return {
@@ -48,7 +48,7 @@ class ZeroShot:
         from nerx.engine.label import LabelSet
         from nerx.engine.tagging.card import AdapterCard, base_folder
         from nerx.engine.tagging.extractor import Extractor
-        from nerx.engine.tagging.model import load_base, load_drafter
+        from nerx.engine.tagging.loading import load_base, load_drafter
 
         model = load_base(self._base, device=self._device)
         drafter = load_drafter(base_folder(self._base), model.width)

@@ -14,7 +14,7 @@ from engines.work import Batch, shares
 from nerx.engine.label import LabelSet
 from nerx.engine.tagging.card import EMBEDDED
 from nerx.engine.tagging.decoder import Decoder
-from nerx.engine.tagging.model import load_base, load_drafter
+from nerx.engine.tagging.loading import load_base, load_drafter
 
 LABELS = LabelSet.of("person", "place", "company")
 TEXTS = (

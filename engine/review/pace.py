@@ -13,7 +13,7 @@ from ..tagging.batching import buckets
 from ..tagging.decoder import Decoded, Decoder
 from ..tagging.extractor import Extractor
 from ..tagging.guide import TokenSpan
-from ..tagging.model import Precision
+from ..tagging.loading import Precision
 from ..tagging.prompt import SourceTokens
 from .metrics import Counts
 

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..columns import OFFSET_UNIT
 from ..errors import AdapterError, OutputError
-from ..run.pipeline import OFFSET_UNIT
 from ..span import Extraction
 from ..tagging.card import AdapterCard, base_digest, base_folder
 from ..tally import Tally

@@ -18,8 +18,8 @@ Frame = TypeVar("Frame", "pa.Table", "polars.DataFrame")
 def extract_frame(frame: Frame, extractor: TextExtractor, *, text_column: str | None = None) -> Frame:
     """`frame` with the columns `entities` and `nerx_error`; its own columns are passed on as they are.
 
-    `text_column` is found as in :func:`~.corpus.open_corpus`. Raises CorpusError for a frame that has no such column,
-    or has one of the two already; TypeError for another kind of frame.
+    `text_column` is found as in :func:`~..reading.corpus.open_corpus`. Raises CorpusError for a frame that has no such
+    column, or has one of the two already; TypeError for another kind of frame.
     """
     if isinstance(frame, pa.Table):
         entities, errors = _extract(frame.column(_text_column(frame.schema, text_column)), extractor)

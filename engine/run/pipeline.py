@@ -1,17 +1,16 @@
-"""A whole run: corpus -> extractor -> sink, shard by shard; and the same without the sink, to know what it would take.
+"""A whole run: corpus -> extractor -> sink, shard by shard.
 
 Deliberately knows neither file formats nor models. The extractor is whatever satisfies :class:`TextExtractor`.
 """
 
 import hashlib
 import json
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from ..columns import settle
+from ..columns import OFFSET_UNIT, settle
 from ..reading.corpus import Corpus, Shard
 from ..reading.share import Share
 from ..span import Extraction
@@ -30,14 +29,6 @@ from ..writing.store_sink import StoreSink
 from ..writing.writer import ShardWriter
 from .recall import Recall
 from .stopwatch import Stopwatch
-
-OFFSET_UNIT = "unicode code points"
-
-SAMPLE_TEXTS = 32
-"""Timed by a dry run; drawn evenly from the whole corpus, so that its long texts are among them."""
-
-SAMPLE_CHARACTERS = 4000
-"""As much of a sampled text is timed; longer ones are worked on in chunks, at a cost that grows with their length."""
 
 
 class Digested(Protocol):
@@ -119,22 +110,6 @@ class RunSummary:
     def of(cls, done: Tally, corpus: Corpus, sink: "RunSink", **more: Any) -> "RunSummary":
         """What is finished, as counted in `done`; `more` are the fields that no count gives."""
         return cls(**asdict(done), shards=len(corpus.shards()), out=sink.name, **more)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class DryRun:
-    """What a run would read. `tokens` and `seconds` are estimates from a sample, None without an extractor."""
-
-    rows: int
-    texts: int
-    characters: int
-    shards: int
-    tokens: int | None = None
-    seconds: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -270,44 +245,6 @@ def run(
             with watch("assemble"):
                 sink.finish(shards)
     return RunSummary.of(done, corpus, sink, resumed_rows=before.rows, interrupted=stopped, stages=dict(watch.seconds))
-
-
-def dry_run(corpus: Corpus, extractor: TextExtractor | None = None, *, sample_texts: int = SAMPLE_TEXTS) -> DryRun:
-    """Count what is there; with an extractor, time it on a sample and scale by characters. Writes nothing."""
-    counted, sample = survey(corpus, sample_texts)
-    return _estimate(counted, extractor, sample) if extractor and sample else counted
-
-
-def survey(corpus: Corpus, sample_texts: int = SAMPLE_TEXTS) -> tuple[DryRun, list[str]]:
-    """The counts of a corpus, and the first SAMPLE_CHARACTERS of some texts; each has the same chance."""
-    draw = random.Random(0)
-    sample: list[str] = []
-    rows = texts = characters = 0
-    corpus = corpus.only_texts()
-    for shard in corpus.shards():
-        for batch in corpus.batches(shard):
-            rows += batch.num_rows
-            for text in corpus.texts(batch):
-                if text is None:
-                    continue
-                # Reservoir sampling, in one pass.
-                if len(sample) < sample_texts:
-                    sample.append(text[:SAMPLE_CHARACTERS])
-                elif (place := draw.randrange(texts + 1)) < sample_texts:
-                    sample[place] = text[:SAMPLE_CHARACTERS]
-                texts, characters = texts + 1, characters + len(text)
-    return DryRun(rows, texts, characters, len(corpus.shards())), sample
-
-
-def _estimate(counted: DryRun, extractor: TextExtractor, sample: Sequence[str]) -> DryRun:
-    extractor.extract(sample[:1])  # the first call also prepares the model
-    tokens, clock = extractor.tokens, time.perf_counter()
-    extractor.extract(sample)
-    seconds, tokens = time.perf_counter() - clock, extractor.tokens - tokens
-    share = counted.characters / max(sum(map(len, sample)), 1)
-    return DryRun(
-        counted.rows, counted.texts, counted.characters, counted.shards, round(tokens * share), seconds * share
-    )
 
 
 def progress_of(done: Tally, total_rows: int) -> Progress:

@@ -7,12 +7,14 @@ from typing import Literal
 
 from ..errors import InputError
 from ..span import Extraction, Span
+from .allocator import is_out_of_memory
 from .batching import buckets
 from .card import AdapterCard
 from .chunk import Chunk, chunk, merge
 from .decoder import Decoded, Decoder
 from .drafter import Drafter
-from .model import LanguageModel, Precision, is_out_of_memory, load_adapted
+from .loading import Precision, load_adapted
+from .model import LanguageModel
 from .prompt import SourceTokens
 
 OVERLAP = 32
@@ -24,7 +26,7 @@ Mode = Literal["exact", "fast"]
 
 
 @dataclass(slots=True)
-class _Piece:
+class _Reading:
     """One chunk of one text on its way through the decoder."""
 
     text: int
@@ -101,65 +103,65 @@ class Extractor:
 
     def extract(self, texts: Sequence[str | None]) -> list[Extraction]:
         """Spans for every text, in order. A null text is not processed; a text that fails carries its error."""
-        pieces: list[_Piece] = []
+        readings: list[_Reading] = []
         for index, text in enumerate(texts):
             if text:
-                pieces += self._pieces(index, text)
-        lengths = [2 * len(piece.source) for piece in pieces]
+                readings += self._readings(index, text)
+        lengths = [2 * len(reading.source) for reading in readings]
         head = len(self.decoder.head.ids)
         for group in buckets([length + head for length in lengths], self._batch_tokens):
-            self._decode([pieces[i] for i in group if len(pieces[i].source)])
-        by_text: dict[int, list[_Piece]] = {}
-        for piece in pieces:
-            by_text.setdefault(piece.text, []).append(piece)
+            self._decode([readings[i] for i in group if len(readings[i].source)])
+        by_text: dict[int, list[_Reading]] = {}
+        for reading in readings:
+            by_text.setdefault(reading.text, []).append(reading)
         return [self._extraction(text, by_text.get(index, [])) for index, text in enumerate(texts)]
 
-    def _pieces(self, index: int, text: str) -> list[_Piece]:
+    def _readings(self, index: int, text: str) -> list[_Reading]:
         source = self._encoder.encode_source(text)
         chunks = chunk(text, source.offsets, self.chunk_tokens, min(OVERLAP, self.chunk_tokens // 4))
-        return [_Piece(index, one, source.part(one.first, one.last)) for one in chunks]
+        return [_Reading(index, one, source.part(one.first, one.last)) for one in chunks]
 
-    def _decode(self, pieces: Sequence[_Piece]) -> None:
+    def _decode(self, readings: Sequence[_Reading]) -> None:
         """Decode a batch; when memory runs out, its halves, down to the single chunk, which then fails alone."""
-        if not pieces:
+        if not readings:
             return
         run = self.decoder.decode if self.mode == "exact" else self.decoder.draft
         try:
-            outcomes = run([piece.source for piece in pieces])
+            outcomes = run([reading.source for reading in readings])
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             outcomes = None  # the batch is split outside the handler, where the failed pass's tensors are released
         if outcomes is not None:
-            for piece, decoded in zip(pieces, outcomes, strict=True):
-                piece.spans, piece.decoded = self._spans(piece, decoded), decoded
-        elif len(pieces) == 1:
-            pieces[0].error = f"out of memory on a chunk of {len(pieces[0].source)} tokens; lower --batch-tokens"
+            for reading, decoded in zip(readings, outcomes, strict=True):
+                reading.spans, reading.decoded = self._spans(reading, decoded), decoded
+        elif len(readings) == 1:
+            readings[0].error = f"out of memory on a chunk of {len(readings[0].source)} tokens; lower --batch-tokens"
         else:
-            middle = len(pieces) // 2
-            self._decode(pieces[:middle])
-            self._decode(pieces[middle:])
+            middle = len(readings) // 2
+            self._decode(readings[:middle])
+            self._decode(readings[middle:])
 
-    def _spans(self, piece: _Piece, decoded: Decoded) -> list[Span]:
+    def _spans(self, reading: _Reading, decoded: Decoded) -> list[Span]:
         names = self.labels.names
         found = []
         for (first, last, label), score in decoded.spans:
-            start, end = piece.source.characters(first, last)
+            start, end = reading.source.characters(first, last)
             if start < end:
                 found.append(Span(start, end, names[label], score))
         return found
 
-    def _extraction(self, text: str | None, pieces: Sequence[_Piece]) -> Extraction:
+    def _extraction(self, text: str | None, readings: Sequence[_Reading]) -> Extraction:
         if text is None:
             return Extraction(None)
         if not text:
             return Extraction(())
-        errors = [piece.error for piece in pieces if piece.error]
+        errors = [reading.error for reading in readings if reading.error]
         if errors:
             return Extraction(None, errors[0])
-        spans = merge([piece.chunk for piece in pieces], [piece.spans or [] for piece in pieces])
-        read = sum(piece.chunk.end - piece.chunk.start for piece in pieces)
-        decoded = [piece.decoded for piece in pieces if piece.decoded]
+        spans = merge([reading.chunk for reading in readings], [reading.spans or [] for reading in readings])
+        read = sum(reading.chunk.end - reading.chunk.start for reading in readings)
+        decoded = [reading.decoded for reading in readings if reading.decoded]
         return Extraction(
             tuple(span for span in spans if span.score >= self.min_score),
             None,

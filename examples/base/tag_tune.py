@@ -33,7 +33,8 @@ from nerx.adapters.dataset import Batch, batches, collate
 from nerx.adapters.objective import Projection, Weights, losses
 from nerx.adapters.trainer import to_device
 from nerx.engine.tagging.drafter import WINDOW, Drafter
-from nerx.engine.tagging.model import LanguageModel, load_drafter, prepare_process
+from nerx.engine.tagging.loading import load_drafter, prepare_process
+from nerx.engine.tagging.model import LanguageModel
 from nerx.engine.tagging.prompt import PromptEncoder
 
 CHUNK = 256

@@ -27,7 +27,7 @@ from start import begin
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from nerx.engine.tagging.model import prepare_process
+from nerx.engine.tagging.loading import prepare_process
 
 
 def main() -> None:

@@ -1,0 +1,73 @@
+"""What a run would take: the rows, texts and characters of a corpus, and the time for a sample of its texts.
+
+Writes nothing, and knows nothing of sinks.
+"""
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..reading.corpus import Corpus
+from .pipeline import TextExtractor
+
+SAMPLE_TEXTS = 32
+"""Timed by a dry run; drawn evenly from the whole corpus, so that its long texts are among them."""
+
+SAMPLE_CHARACTERS = 4000
+"""As much of a sampled text is timed; longer ones are worked on in chunks, at a cost that grows with their length."""
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a run would read. `tokens` and `seconds` are estimates from a sample, None without an extractor."""
+
+    rows: int
+    texts: int
+    characters: int
+    shards: int
+    tokens: int | None = None
+    seconds: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def dry_run(corpus: Corpus, extractor: TextExtractor | None = None, *, sample_texts: int = SAMPLE_TEXTS) -> DryRun:
+    """Count what is there; with an extractor, time it on a sample and scale by characters. Writes nothing."""
+    counted, sample = survey(corpus, sample_texts)
+    return _estimate(counted, extractor, sample) if extractor and sample else counted
+
+
+def survey(corpus: Corpus, sample_texts: int = SAMPLE_TEXTS) -> tuple[DryRun, list[str]]:
+    """The counts of a corpus, and the first SAMPLE_CHARACTERS of some texts; each has the same chance."""
+    draw = random.Random(0)
+    sample: list[str] = []
+    rows = texts = characters = 0
+    corpus = corpus.only_texts()
+    for shard in corpus.shards():
+        for batch in corpus.batches(shard):
+            rows += batch.num_rows
+            for text in corpus.texts(batch):
+                if text is None:
+                    continue
+                # Reservoir sampling, in one pass.
+                if len(sample) < sample_texts:
+                    sample.append(text[:SAMPLE_CHARACTERS])
+                elif (place := draw.randrange(texts + 1)) < sample_texts:
+                    sample[place] = text[:SAMPLE_CHARACTERS]
+                texts, characters = texts + 1, characters + len(text)
+    return DryRun(rows, texts, characters, len(corpus.shards())), sample
+
+
+def _estimate(counted: DryRun, extractor: TextExtractor, sample: Sequence[str]) -> DryRun:
+    extractor.extract(sample[:1])  # the first call also prepares the model
+    tokens, clock = extractor.tokens, time.perf_counter()
+    extractor.extract(sample)
+    seconds, tokens = time.perf_counter() - clock, extractor.tokens - tokens
+    share = counted.characters / max(sum(map(len, sample)), 1)
+    return DryRun(
+        counted.rows, counted.texts, counted.characters, counted.shards, round(tokens * share), seconds * share
+    )

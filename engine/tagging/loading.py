@@ -1,0 +1,154 @@
+"""Loads a base, an adapter and a drafter: finds them, places them on a device, and sets their precision.
+
+Knows nothing of prompts or decoding. The network it loads is wrapped as a :class:`~.model.LanguageModel`.
+"""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from ..errors import AdapterError
+from .allocator import keep_freed_memory
+from .card import AdapterCard, base_digest, base_folder
+from .drafter import Drafter
+from .model import LanguageModel, trunk
+
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
+"""Of the weights. `auto` is bfloat16 on a GPU, and on a CPU float32, the one in which exact decoding is exact to the
+last bit whatever shares the batch. int8 is for CPUs: dynamic quantisation, activations scaled by batch."""
+
+
+def load_base(
+    base: str | Path = "embedded",
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+    trust_remote_code: bool = False,
+) -> LanguageModel:
+    """Load a base by folder or hub id; `embedded` is the one that ships. In int8 its weights come as float32.
+
+    Raises AdapterError when there is no such causal LM, or none that nerx can drive.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    place = base_folder(base)
+    target = pick_device(device)
+    dtype = dtype_of(precision, target)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(place), trust_remote_code=trust_remote_code)
+        network = AutoModelForCausalLM.from_pretrained(
+            str(place),
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+            attn_implementation="sdpa",
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise AdapterError(f"cannot load base {base}: {reason}; give a folder or hub id of a causal LM") from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise AdapterError(f"base {base} has no fast tokenizer, which exact offsets need: use another base")
+    network.eval().to(target)
+    prepare_process(target)
+    digest = base_digest(place) if place.is_dir() else str(getattr(network.config, "_commit_hash", ""))
+    return LanguageModel(network, tokenizer, str(base), digest)
+
+
+def load_drafter(folder: Path, width: int) -> Drafter | None:
+    """The drafter beside a checkpoint or an adapter, if there is one."""
+    path = folder / "drafter.safetensors"
+    if not path.is_file():
+        return None
+    drafter = Drafter(width)
+    drafter.load_state_dict({name: weight.float() for name, weight in load_file(path).items()})
+    return drafter.eval()
+
+
+def load_adapted(
+    card: AdapterCard, adapter: Path, *, base: str | None = None, device: str = "auto", precision: Precision = "auto"
+) -> tuple[LanguageModel, Drafter | None]:
+    """The card's base with the adapter merged into its weights, and the adapter's drafter."""
+    from peft import PeftModel
+
+    model = load_base(base or card.base, device=device, precision=precision)
+    card.check_base(model.digest)
+    _require_lora(adapter)
+    try:
+        adapted = PeftModel.from_pretrained(model.network, str(adapter))
+        network = adapted.merge_and_unload()
+        drafter = load_drafter(adapter, model.width)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise AdapterError(f"cannot load adapter {adapter}: {reason}; fit it again") from error
+    if drafter is not None:
+        drafter.to(model.device, dtype=next(network.parameters()).dtype)
+    if precision == "int8":
+        quantise(trunk(network))  # not the output head, of which a few rows are read
+        if drafter is not None:
+            quantise(drafter)
+    return LanguageModel(network.eval(), model.tokenizer, model.name, model.digest), drafter
+
+
+def prepare_process(device: torch.device) -> None:
+    """Settings of this process for batches whose shapes differ from one to the next.
+
+    On Hopper and later PyTorch gives attention to cuDNN first, which builds a plan for every new shape: a second each
+    in FunASR issue 3704. The other fused kernels take the same masks.
+    """
+    if device.type == "cpu":
+        keep_freed_memory()
+    elif device.type == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+def use_threads(count: int | None = None) -> int:
+    """Have PyTorch work with `count` CPU threads, if given; returns how many it uses."""
+    if count:
+        torch.set_num_threads(count)
+    return torch.get_num_threads()
+
+
+def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
+    """What weights are loaded as. Raises AdapterError for int8 anywhere but on a CPU."""
+    if precision == "int8" and device.type != "cpu":
+        raise AdapterError(f"--precision int8 is for CPUs, not for {device.type}: use bfloat16 there")
+    if precision == "auto":
+        precision = "float32" if device.type == "cpu" else "bfloat16"
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def quantise(module: nn.Module) -> None:
+    """Make a module's linear layers int8, in place; their activations are quantised on the way, a scale a batch."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch is moving this to another package
+        torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
+            module, {nn.Linear}, dtype=torch.qint8, inplace=True
+        )
+
+
+def _require_lora(adapter: Path) -> None:
+    """PEFT knows dozens of methods; what `fit` writes is one, and nothing else has to be safe to load."""
+    try:
+        kind = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")).get("peft_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise AdapterError(f"{adapter / 'adapter_config.json'}: cannot be read ({error}); fit it again") from error
+    if kind != "LORA":
+        raise AdapterError(f"{adapter / 'adapter_config.json'}: peft_type is {kind!r}, not 'LORA'; fit it again")
+
+
+def pick_device(device: str) -> torch.device:
+    """`auto` is CUDA, then Apple's MPS, then CPU. Raises AdapterError for a device that is not there."""
+    if device != "auto":
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise AdapterError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
