@@ -1,4 +1,4 @@
-"""`nerx diff`: two outputs -> engine.comparison -> a table per label, and an exit code for those who watch it."""
+"""`nerx diff`: two outputs -> engine.review.comparison -> a table per label, and an exit code for jobs."""
 
 from collections.abc import Iterator
 from enum import StrEnum

@@ -1,70 +1,76 @@
-"""The house of docs and design: who may import whom, who may import what, and how long a file may get.
+"""The house of docs and design: who may import whom, who may import what, and how large a room or a file may get.
 
 Read from the syntax trees, so an import inside a function or behind TYPE_CHECKING counts as well for the layers.
 """
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = ("engine", "adapters", "cli")
-MAX_LINES = 320
 
-# Inside engine a file imports only files on its left. Guide stands before prompt, whose decisions are its steps;
-# store to parquet are the input's places and formats that corpus opens.
-ENGINE_ORDER = [
-    *(
-        "errors",
-        "disclosure",
-        "stopwatch",
-        "allocator",
-        "span",
-        "label",
-        "tags",
-        "chunk",
-        "metrics",
-        "guide",
-        "prompt",
-        "card",
-        "drafter",
-        "output_head",
-        "model",
-    ),
-    *("batching", "proposal", "slots", "decoder", "extractor", "pace", "recall"),
-    *("store", "prefix", "listing"),
-    *("fingerprint", "publication", "place", "lock", "manifest", "increment"),
-    *("share", "record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"),
-    *("corpus", "tally", "staging", "store_output", "output", "part", "growing"),
-    *("writer", "shard_sink", "sink", "store_sink", "shared_sink", "growing_sink", "pipeline", "frame", "retry"),
-    *("ray_backend", "failure", "report", "openmetrics", "published", "comparison", "verification"),
-]
+CONTRACT = {
+    "engine": set(),
+    "engine/tagging": {"engine"},
+    "engine/reading": {"engine"},
+    "engine/writing": {"engine", "engine/reading"},
+    "engine/run": {"engine", "engine/tagging", "engine/reading", "engine/writing"},
+    "engine/review": {"engine", "engine/tagging", "engine/reading", "engine/writing"},
+    "adapters": {"engine", "engine/tagging", "engine/review"},
+    "cli": {"engine", "engine/tagging", "engine/reading", "engine/writing", "engine/run", "engine/review", "adapters"},
+}
+"""Room -> the other rooms whose files it may import."""
+
+MOST_FILES = {room: 16 if room.startswith("engine") else 20 for room in CONTRACT}
+MOST_FILES["engine/writing"] = 17  # To be removed: one sink over an output takes the place of five files.
+MOST_FILES["cli"] = 25  # To be removed: the checks of options move into the config of `extract`.
+
+MAX_LINES = 300
+LONG = {"cli/extract": 311}  # To be removed with the config of `extract`.
+
+ACCEPTED_CIRCLE = ("adapters/folder", "adapters/fit")  # To be removed: only a type is imported back.
 
 TERMINAL = {"typer", "rich", "jinja2"}
-READERS = {"record", "source", "entity", "jsonl", "delimited", "plaintext", "line", "parquet"}
-FILES = {"store", "prefix", "listing", *READERS}
-SINKS = {
-    *("corpus", "staging", "store_output", "output", "part", "writer", "sink", "shared_sink", "retry", "frame"),
-    *("failure", "published"),
-}
+TORCH = ("allocator", "decoder", "drafter", "loading", "model", "output_head", "slots")
 MAY_IMPORT = {
-    "torch": {f"engine/{name}" for name in ("output_head", "model", "drafter", "slots", "decoder")}
+    "torch": {f"engine/tagging/{name}" for name in TORCH}
     | {f"adapters/{name}" for name in ("dataset", "loss", "objective", "fusion", "trainer")},
-    "peft": {"engine/model", "adapters/trainer"},
-    "pyarrow": {f"engine/{name}" for name in FILES | SINKS},
-    "fsspec": {f"engine/{name}" for name in FILES | {"corpus", "sink"}},
-    "ray": {"engine/ray_backend"},
+    "peft": {"engine/tagging/loading", "adapters/trainer"},
+    "pyarrow": {"engine/columns", "engine/reading", "engine/writing", "engine/review", "engine/run/frame"}
+    | {"engine/run/retry"},
+    "fsspec": {"engine/reading", "engine/writing/sink"},
+    "polars": {"engine/run/frame"},
+    "ray": {"engine/run/ray_backend"},
 }
-"""Third-party name -> the only files, below cli, that may load it."""
+"""Third-party name -> the only rooms and files, below cli, that may load it."""
 
-PACKAGE_FILES = sorted([*ROOT.glob("*.py"), *(path for layer in LAYERS for path in (ROOT / layer).glob("*.py"))])
+NO_ARROW = {
+    *("engine/reading/share", "engine/reading/record"),
+    *(f"engine/writing/{name}" for name in ("fingerprint", "growing", "growing_sink", "increment", "lock", "manifest")),
+    *(f"engine/writing/{name}" for name in ("place", "publication", "shard_sink", "store_sink")),
+    *(f"engine/review/{name}" for name in ("comparison", "metrics", "openmetrics", "pace", "report", "verification")),
+}
+"""Files of these rooms that nevertheless load no pyarrow: without it they are quick to import, and know no columns."""
+
+PACKAGE_FILES = sorted([*ROOT.glob("*.py"), *(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))])
 ALL_FILES = sorted({*PACKAGE_FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")})
 
 
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).with_suffix("").as_posix()
+
+
+def room_of(name: str) -> str:
+    """The folder of a file named as :func:`name_of` does; empty for the files at the root."""
+    return name.rpartition("/")[0]
+
+
+FILES = {name_of(path): path for path in PACKAGE_FILES}
+IN_ROOMS = {name: path for name, path in FILES.items() if room_of(name)}
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -75,8 +81,20 @@ def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             if node.module:
                 yield node.level, node.module
-            else:
-                yield from ((node.level, alias.name) for alias in node.names)
+            # `from ..run import pipeline` may name a file or something inside one.
+            if node.level or not node.module:
+                start = f"{node.module}." if node.module else ""
+                yield from ((node.level, start + alias.name) for alias in node.names)
+
+
+def imported_files(name: str) -> set[str]:
+    """The files of the package's rooms that a file imports relatively."""
+    found = set()
+    for level, dotted in imports(ast.parse(IN_ROOMS[name].read_bytes())):
+        if level:
+            folder = name.split("/")[:-level]
+            found.add("/".join([*folder, *dotted.split(".")]))
+    return found & IN_ROOMS.keys()
 
 
 def runtime_imports(path: Path) -> set[str]:
@@ -88,47 +106,55 @@ def runtime_imports(path: Path) -> set[str]:
     return {name.split(".")[0] for level, name in imports(tree) if level == 0}
 
 
-@pytest.mark.parametrize("path", PACKAGE_FILES, ids=name_of)
-def test_imports_go_from_cli_to_adapters_to_engine_and_never_back(path):
-    if path.parent == ROOT:
-        return
-    own = LAYERS.index(path.parent.name)
-    for level, name in imports(ast.parse(path.read_bytes())):
-        target = name.split(".")[0]
-        assert not (level == 2 and target in LAYERS[own + 1 :]), f"{name_of(path)} imports ..{name}"
-        assert not (level == 0 and target == "nerx"), f"{name_of(path)} imports {name}; write it relatively"
-        assert level <= 2, f"{name_of(path)} imports from outside the package"
+@pytest.mark.parametrize("name", sorted(IN_ROOMS))
+def test_imports_go_from_cli_to_adapters_to_engine_and_never_back(name: str) -> None:
+    assert room_of(name) in CONTRACT, f"{room_of(name)} is a new room: give it a place in CONTRACT"
+    for target in imported_files(name):
+        allowed = CONTRACT[room_of(name)] | {room_of(name)}
+        assert room_of(target) in allowed, f"{name} imports {target}, which is not below it"
+    for level, dotted in imports(ast.parse(IN_ROOMS[name].read_bytes())):
+        assert not (level == 0 and dotted.split(".")[0] == "nerx"), f"{name} imports {dotted}; write it relatively"
+        assert level <= len(name.split("/")), f"{name} imports from outside the package"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "engine").glob("*.py")), ids=name_of)
-def test_inside_engine_imports_go_one_way(path):
-    if path.stem == "__init__":
-        return
-    assert path.stem in ENGINE_ORDER, f"engine/{path.name} has no place in ENGINE_ORDER; give it one"
-    before = ENGINE_ORDER[: ENGINE_ORDER.index(path.stem)]
-    for level, name in imports(ast.parse(path.read_bytes())):
-        assert level != 1 or name.split(".")[0] in before, f"engine/{path.name} imports .{name}, which comes later"
+def test_no_imports_go_in_a_circle() -> None:
+    graph = {name: imported_files(name) for name in IN_ROOMS}
+    graph[ACCEPTED_CIRCLE[0]].remove(ACCEPTED_CIRCLE[1])
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"these files import each other: {' <- '.join(error.args[1])}")
 
 
 @pytest.mark.parametrize("path", PACKAGE_FILES, ids=name_of)
-def test_third_party_names_stay_behind_their_borders(path):
-    found = runtime_imports(path)
-    if path.parent.name != "cli":
-        assert not found & TERMINAL, f"{name_of(path)} imports {found & TERMINAL}; only cli may"
-        for library, files in MAY_IMPORT.items():
-            assert library not in found or name_of(path) in files, f"{name_of(path)} imports {library}"
+def test_third_party_names_stay_behind_their_borders(path: Path) -> None:
+    name, found = name_of(path), runtime_imports(path)
+    if room_of(name) == "cli":
+        return
+    assert not found & TERMINAL, f"{name} imports {found & TERMINAL}; only cli may"
+    for library, places in MAY_IMPORT.items():
+        assert library not in found or {name, room_of(name)} & places, f"{name} imports {library}"
+    assert not (name in NO_ARROW and "pyarrow" in found), f"{name} imports pyarrow"
 
 
 @pytest.mark.parametrize("path", ALL_FILES, ids=name_of)
-def test_no_file_loads_a_second_copy_of_a_layer(path):
+def test_no_file_loads_a_second_copy_of_a_layer(path: Path) -> None:
     assert not runtime_imports(path) & set(LAYERS), f"{name_of(path)} imports a layer as a top-level package"
 
 
 @pytest.mark.parametrize("path", PACKAGE_FILES, ids=name_of)
-def test_no_file_is_long(path):
-    assert len(path.read_text().splitlines()) <= MAX_LINES
+def test_no_file_is_long(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LONG.get(name_of(path), MAX_LINES)
 
 
-def test_the_three_folders_are_flat():
-    nested = [name_of(path) for layer in LAYERS for path in (ROOT / layer).glob("*/**/*.py")]
-    assert nested == []
+@pytest.mark.parametrize("room", CONTRACT)
+def test_no_room_is_crowded(room: str) -> None:
+    files = [name for name in IN_ROOMS if room_of(name) == room and not name.endswith("/__init__")]
+    assert len(files) <= MOST_FILES[room], f"{room} holds {len(files)} files: does the design want to change?"
+
+
+@pytest.mark.parametrize("room", CONTRACT)
+def test_opening_a_room_loads_nothing(room: str) -> None:
+    tree = ast.parse((ROOT / room / "__init__.py").read_bytes())
+    assert ast.get_docstring(tree)
+    assert list(imports(tree)) == []

@@ -13,7 +13,7 @@ import pytest
 import nerx
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = (".", "cli", "adapters", "engine")
+PACKAGES = ("cli", "adapters", "engine")
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +54,8 @@ def run(installed: Path, *arguments: str, cwd: Path) -> str:
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     info = f"nerx-{nerx.__version__}.dist-info/"
-    modules = {
-        f"nerx/{path.relative_to(ROOT).as_posix()}" for package in PACKAGES for path in (ROOT / package).glob("*.py")
-    }
+    files = [*ROOT.glob("*.py"), *(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))]
+    modules = {f"nerx/{path.relative_to(ROOT).as_posix()}" for path in files}
     base = {f"nerx/engine/embedded/{path.name}" for path in (ROOT / "engine/embedded").glob("*")}
     inside = {name for name in names if not name.startswith(info)}
     assert inside == modules | base | {"nerx/py.typed"}

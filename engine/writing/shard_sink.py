@@ -57,7 +57,7 @@ TRIES = 5
 
 @dataclass(slots=True)
 class ShardSink:
-    """What :func:`~.pipeline.run` asks of a sink, for one shard. Its counts are those of this process alone."""
+    """What :func:`~..run.pipeline.run` asks of a sink, for one shard. Its counts are those of this process alone."""
 
     staging: Staging
     shard: Shard
