@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from ..engine.bases.find import BaseEvent, base_folder
 from ..engine.errors import InputError, SeedError
 from ..engine.label import LabelSet
 from ..engine.review.metrics import Evaluation
 from ..engine.span import Seed
-from ..engine.tagging.card import base_folder
 from ..engine.tagging.loading import load_base, load_drafter
 from .course import Course, CurvePoint
 from .folder import check_output, new_card, write_adapter
@@ -74,7 +74,10 @@ class FitConfig:
 
 @dataclass(frozen=True, slots=True)
 class FitEvent:
-    """Progress. `stage` is read, load, rehearse, train or save; losses are running means."""
+    """Progress. `stage` is read, load, fetch, convert, wait, rehearse, train or save; losses are running means.
+
+    While a base is fetched, `step` of `steps` counts megabytes.
+    """
 
     stage: str
     step: int = 0
@@ -115,7 +118,7 @@ def fit(config: FitConfig, progress: Progress | None = None) -> FitResult:
     seeds = read_seeds(config.seeds, definitions=definitions)
     dev = _read_dev(config.dev, seeds) if config.dev else ()
     tell(FitEvent("load", note=config.base))
-    model = load_base(config.base, device=config.device)
+    model = load_base(config.base, device=config.device, tell=lambda event: tell(_on_its_way(event)))
     drafter = load_drafter(base_folder(config.base), model.width)
     trainer = Trainer(model, drafter, seeds.labels, config.recipe(), config.seed)
     course = Course(trainer, seeds.seeds, config.seed, lambda stage, step, f1: tell(_event(stage, step, f1)))
@@ -134,6 +137,10 @@ def _read_dev(path: Path, seeds: SeedFile) -> tuple[Seed, ...]:
     if unknown := sorted(set(dev.labels.names) - set(seeds.labels.names)):
         raise SeedError([f"{path}: labels that the seeds do not have: {', '.join(unknown)}; add seeds or rename them"])
     return dev.seeds
+
+
+def _on_its_way(event: BaseEvent) -> FitEvent:
+    return FitEvent(event.stage, event.done // 1_000_000, event.total // 1_000_000, note=event.base)
 
 
 def _event(stage: str, step: Step, dev_f1: float | None) -> FitEvent:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _STAGES = {
     "read": "reading",
     "load": "loading",
+    "fetch": "fetching",
+    "convert": "converting",
+    "wait": "waiting for another process that prepares",
     "rehearse": "rehearsing",
     "train": "training",
     "evaluate": "evaluating",
@@ -35,7 +38,12 @@ def fit(
     seeds: Annotated[Path, typer.Argument(metavar="SEEDS.jsonl", help="Annotated texts, one JSON object a line.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the adapter goes.")] = Path("nerx-adapter"),
     base: Annotated[
-        str, typer.Option(metavar="PATH_OR_HUB_ID", help="Causal LM to adapt; `embedded` is the small one inside nerx.")
+        str,
+        typer.Option(
+            metavar="BASE",
+            help="Language model to adapt: `embedded` (inside nerx), `smollm2` (fetched once), a folder, a .gguf file "
+            "or a hub id.",
+        ),
     ] = "embedded",
     dev: Annotated[
         Path | None,
@@ -84,6 +92,7 @@ def fit(
 
       [cyan]nerx fit seeds.jsonl[/]
       [cyan]nerx fit seeds.jsonl --dev dev.jsonl --out adapters/freight[/]
+      [cyan]nerx fit seeds.jsonl --base smollm2[/]
       [cyan]nerx fit seeds.jsonl --base ./Qwen3-0.6B --device cuda --json[/]
     """
     with progress(quiet) as display:
@@ -119,7 +128,8 @@ def _tick(event: "FitEvent") -> Tick:
         stats.insert(1, f"dev F1 {tables.percent(event.dev_f1)}")
     if event.note:
         stats.append(event.note)
-    return Tick(_STAGES.get(event.stage, event.stage), event.step, event.steps or None, "steps", tuple(stats), facts)
+    unit = "MB" if event.stage == "fetch" else "steps"
+    return Tick(_STAGES.get(event.stage, event.stage), event.step, event.steps or None, unit, tuple(stats), facts)
 
 
 def _print(result: "FitResult") -> None:

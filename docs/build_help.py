@@ -6,7 +6,9 @@ python docs/build_help.py
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from typer.core import TyperGroup
 from typer.main import get_command
@@ -18,13 +20,19 @@ HEAD = "# Help pages\n\nWritten by `docs/build_help.py` (`make docs`); a test co
 
 
 def main() -> int:
-    group = get_command(app)
-    assert isinstance(group, TyperGroup)
-    wanted = HEAD + "".join(_section(command) for command in ("", *group.commands))
+    wanted = HEAD + "".join(map(_section, _commands("", get_command(app))))
     if "--check" in sys.argv[1:]:
         return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != wanted)
     PAGE.write_text(wanted, encoding="utf-8")
     return 0
+
+
+def _commands(name: str, command: Any) -> Iterator[str]:
+    """A command and, where it is a group, those inside it: `base`, `base list`, ..."""
+    yield name
+    if isinstance(command, TyperGroup):
+        for part, inner in command.commands.items():
+            yield from _commands(f"{name} {part}".strip(), inner)
 
 
 def _section(command: str) -> str:

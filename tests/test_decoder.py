@@ -9,9 +9,9 @@ from families import FAMILIES, SENTENCES, make_base
 
 from nerx.adapters.dataset import collate, encode
 from nerx.adapters.fusion import judge
+from nerx.engine.bases.known import EMBEDDED
 from nerx.engine.label import Label, LabelSet
 from nerx.engine.span import Span
-from nerx.engine.tagging.card import EMBEDDED
 from nerx.engine.tagging.decoder import Decoder
 from nerx.engine.tagging.drafter import Drafter
 from nerx.engine.tagging.guide import Guide, Mode

@@ -94,7 +94,7 @@ def test_plain_peft_loads_the_adapter_and_the_vocabulary_is_untouched(adapter):
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from nerx.engine.tagging.card import EMBEDDED
+    from nerx.engine.bases.known import EMBEDDED
 
     result, _ = adapter
     base = AutoModelForCausalLM.from_pretrained(EMBEDDED, dtype=torch.float32)

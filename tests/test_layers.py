@@ -15,19 +15,29 @@ LAYERS = ("engine", "adapters", "cli")
 
 CONTRACT = {
     "engine": set(),
-    "engine/tagging": {"engine"},
+    "engine/bases": {"engine"},
+    "engine/tagging": {"engine", "engine/bases"},
     "engine/reading": {"engine"},
     "engine/writing": {"engine", "engine/reading"},
     "engine/run": {"engine", "engine/tagging", "engine/reading", "engine/writing"},
-    "engine/review": {"engine", "engine/tagging", "engine/reading", "engine/writing"},
-    "adapters": {"engine", "engine/tagging", "engine/review"},
-    "cli": {"engine", "engine/tagging", "engine/reading", "engine/writing", "engine/run", "engine/review", "adapters"},
+    "engine/review": {"engine", "engine/bases", "engine/tagging", "engine/reading", "engine/writing"},
+    "adapters": {"engine", "engine/bases", "engine/tagging", "engine/review"},
+    "cli": {
+        "engine",
+        "engine/bases",
+        "engine/tagging",
+        "engine/reading",
+        "engine/writing",
+        "engine/run",
+        "engine/review",
+        "adapters",
+    },
 }
 """Room -> the other rooms whose files it may import."""
 
 MOST_FILES = {room: 16 if room.startswith("engine") else 20 for room in CONTRACT}
 MOST_FILES["engine/writing"] = 17  # To be removed: one sink over an output takes the place of five files.
-MOST_FILES["cli"] = 25  # To be removed: the checks of options move into the config of `extract`.
+MOST_FILES["cli"] = 26  # To be removed: the checks of options move into the config of `extract`.
 
 MAX_LINES = 300
 LONG = {"cli/extract": 311}  # To be removed with the config of `extract`.
@@ -37,7 +47,8 @@ ACCEPTED_CIRCLE = ("adapters/folder", "adapters/fit")  # To be removed: only a t
 TERMINAL = {"typer", "rich", "jinja2"}
 TORCH = ("allocator", "decoder", "drafter", "loading", "model", "output_head", "slots")
 MAY_IMPORT = {
-    "torch": {f"engine/tagging/{name}" for name in TORCH}
+    "torch": {"engine/bases/convert"}
+    | {f"engine/tagging/{name}" for name in TORCH}
     | {f"adapters/{name}" for name in ("dataset", "loss", "objective", "fusion", "trainer")},
     "peft": {"engine/tagging/loading", "adapters/trainer"},
     "pyarrow": {"engine/columns", "engine/reading", "engine/writing", "engine/review", "engine/run/frame"}

@@ -5,9 +5,9 @@ from families import make_base
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nerx.engine.bases.known import EMBEDDED
 from nerx.engine.label import Label, LabelSet
 from nerx.engine.span import Span
-from nerx.engine.tagging.card import EMBEDDED
 from nerx.engine.tagging.guide import TokenSpan
 from nerx.engine.tagging.loading import load_base
 from nerx.engine.tagging.prompt import CAPITALISED, LOWER, MIXED, UPPER, is_border

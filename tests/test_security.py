@@ -15,9 +15,10 @@ import pytest
 import torch
 from commands import Nerx
 
+from nerx.engine.bases.digest import file_digest
 from nerx.engine.label import Label, LabelSet
 from nerx.engine.redaction import without_values
-from nerx.engine.tagging.card import AdapterCard, file_digest
+from nerx.engine.tagging.card import AdapterCard
 from nerx.engine.tagging.loading import load_base
 
 ROOT = Path(__file__).parents[1]

@@ -53,7 +53,8 @@ class Nerx:
     def settings(self, row: str) -> Mapping[str, object]:
         """Recipe and fusion are in it, so that a changed rate is another cell; other changes of code are not."""
         from nerx.adapters.fusion import DEFAULT, PRIOR_NATS
-        from nerx.engine.tagging.card import base_digest, base_folder
+        from nerx.engine.bases.digest import base_digest
+        from nerx.engine.bases.find import base_folder
         from nerx.engine.tagging.loading import pick_device
 
         folder = base_folder(self._settings.base)

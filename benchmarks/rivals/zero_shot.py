@@ -27,7 +27,8 @@ class ZeroShot:
     def settings(self, row: str) -> Mapping[str, object]:  # noqa: ARG002 (there is but one)
         from nerx.adapters.fusion import DEFAULT
         from nerx.adapters.trainer import MIN_SCORE
-        from nerx.engine.tagging.card import base_digest, base_folder
+        from nerx.engine.bases.digest import base_digest
+        from nerx.engine.bases.find import base_folder
         from nerx.engine.tagging.loading import pick_device
 
         folder = base_folder(self._base)
@@ -45,8 +46,9 @@ class ZeroShot:
     def fit(self, task: Task) -> "Unfitted":
         from nerx.adapters.fusion import DEFAULT
         from nerx.adapters.trainer import MIN_SCORE
+        from nerx.engine.bases.find import base_folder
         from nerx.engine.label import LabelSet
-        from nerx.engine.tagging.card import AdapterCard, base_folder
+        from nerx.engine.tagging.card import AdapterCard
         from nerx.engine.tagging.extractor import Extractor
         from nerx.engine.tagging.loading import load_base, load_drafter
 

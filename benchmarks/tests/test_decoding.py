@@ -11,8 +11,8 @@ from engines.manylabels import labelled
 from engines.stopwatch import Timing, measure, scaled
 from engines.work import Batch, shares
 
+from nerx.engine.bases.known import EMBEDDED
 from nerx.engine.label import LabelSet
-from nerx.engine.tagging.card import EMBEDDED
 from nerx.engine.tagging.decoder import Decoder
 from nerx.engine.tagging.loading import load_base, load_drafter
 

@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..bases.digest import base_digest
+from ..bases.find import base_folder
 from ..columns import OFFSET_UNIT
 from ..errors import AdapterError, OutputError
 from ..span import Extraction
-from ..tagging.card import AdapterCard, base_digest, base_folder
+from ..tagging.card import AdapterCard
 from ..tally import Tally
 from .published import Published, Row
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ..bases.digest import file_digest
 from ..errors import AdapterError
 from ..label import Label, LabelSet
 
@@ -18,11 +19,6 @@ WEIGHTS = ("adapter_config.json", "adapter_model.safetensors", "drafter.safetens
 """Files that decide on the output, besides the card."""
 REQUIRED = WEIGHTS[:2]
 """Without its own PEFT would look for others, as a pickle or on a hub."""
-
-EMBEDDED = Path(__file__).parents[1] / "embedded"
-"""The base that ships with nerx."""
-
-_SAMPLE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,38 +122,9 @@ def _inside(folder: Path, name: str) -> Path:
     return path
 
 
-def file_digest(path: Path) -> str:
-    """Sha-256 of a file's bytes, as hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def folder_digests(folder: Path, names: Iterable[str] = WEIGHTS) -> dict[str, str]:
     """Digests of those of `names` that are in `folder`."""
     return {name: file_digest(folder / name) for name in names if (folder / name).is_file()}
-
-
-def base_folder(base: str | Path) -> Path:
-    """Where a base lies; for a hub id, the path that it is not."""
-    return EMBEDDED if str(base) == "embedded" else Path(base)
-
-
-def base_digest(folder: Path) -> str:
-    """Digest of a checkpoint folder: its config and tokenizer whole, of each weights file size, start and end.
-
-    A sample, since a 7 B base would take longer to hash than to load; enough to tell two bases apart.
-    """
-    digest = hashlib.sha256()
-    for name in ("config.json", "tokenizer.json", "drafter.safetensors"):
-        if (folder / name).is_file():
-            digest.update((folder / name).read_bytes())
-    for path in sorted(folder.glob("model*.safetensors")):
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            digest.update(f"{path.name}:{size}:".encode() + file.read(_SAMPLE))
-            file.seek(max(0, size - _SAMPLE))
-            digest.update(file.read(_SAMPLE))
-    return digest.hexdigest()
 
 
 def _plain(labels: LabelSet) -> list[dict[str, str]]:

