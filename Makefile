@@ -36,11 +36,12 @@ test-all: setup  ## the tests, with the slow ones and those of a Ray cluster
 	$(BIN)/python -m pytest
 
 # mypy names a package after its folder, and a clone may be called anything: it reads the tree as .venv/typing/nerx.
-lint: setup  ## ruff, and mypy --strict on the package
+lint: setup  ## ruff, mypy --strict on the package, and the English of the pages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	@mkdir -p .venv/typing && ln -sfn ../.. .venv/typing/nerx
 	MYPYPATH=.venv/typing $(BIN)/mypy -m nerx -m nerx.__main__ -p nerx.cli -p nerx.adapters -p nerx.engine
+	$(BIN)/python docs/check_english.py
 
 format: setup  ## let ruff put imports and layout in order
 	$(BIN)/ruff check --fix
