@@ -36,7 +36,15 @@ def group() -> None:
 
 @base.command("list")
 def list_bases(json: JsonOption = False) -> None:
-    """List the bases that nerx knows by name, and say which are on this machine."""
+    """List the bases that nerx knows by name.
+
+    The column `here` says whether a base is on this machine.
+
+    [bold not dim]Examples[/]
+
+      [cyan]nerx base list[/]
+      [cyan]nerx base list --json[/]
+    """
     rows = [_row_of_embedded(), *map(_row, KNOWN.values())]
     if json:
         console.print_json({"bases": rows})
@@ -88,7 +96,14 @@ def get(
 
 @base.command()
 def where(name: NameArgument, json: JsonOption = False) -> None:
-    """Print the folder of a base that is on this machine."""
+    """Print the folder of a base that is on this machine.
+
+    The exit code is 2 if it is not.
+
+    [bold not dim]Examples[/]
+
+      [cyan]nerx base where smollm2[/]
+    """
     from ..engine.bases.find import base_folder
 
     folder = EMBEDDED if name == "embedded" else base_folder(_known(name).name)

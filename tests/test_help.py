@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from nerx.cli.app import app
 
-COMMANDS = ("fit", "extract", "run", "eval", "bench", "view", "diff", "inspect")
+COMMANDS = ("fit", "extract", "run", "base list", "base get", "base where", "eval", "bench", "view", "diff", "inspect")
 HEAVY = ("torch", "pyarrow", "polars", "transformers", "numpy", "peft")
 
 
@@ -27,12 +27,17 @@ def nerx(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-def commands() -> Iterator[TyperCommand]:
-    group = get_command(app)
+def commands(name: str = "", group: object = None) -> Iterator[tuple[str, TyperCommand]]:
+    """Every command with its whole name, those of a group too: `base get`."""
+    group = group or get_command(app)
     assert isinstance(group, TyperGroup)
-    for command in group.commands.values():
-        assert isinstance(command, TyperCommand)
-        yield command
+    for part, command in group.commands.items():
+        whole = f"{name} {part}".strip()
+        if isinstance(command, TyperGroup):
+            yield from commands(whole, command)
+        else:
+            assert isinstance(command, TyperCommand)
+            yield whole, command
 
 
 def test_help_is_fast() -> None:
@@ -46,7 +51,7 @@ def test_help_is_fast() -> None:
     assert min(seconds) < 0.4, seconds
 
 
-@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)], ids=lambda a: "-".join(["nerx", *a]))
+@pytest.mark.parametrize("arguments", [[], *(name.split() for name in COMMANDS)], ids=lambda a: "-".join(["nerx", *a]))
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = f"""
 import sys
@@ -68,12 +73,12 @@ def test_import_nerx_loads_nothing_heavy() -> None:
 
 
 def test_all_commands_are_listed_and_no_more() -> None:
-    assert {command.name for command in commands()} == set(COMMANDS)
+    assert {name for name, _ in commands()} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_has_examples_that_fit_80_columns(name: str) -> None:
-    page = nerx(name, "--help").stdout
+    page = nerx(*name.split(), "--help").stdout
     examples = page.partition("Examples")[2].partition("╭")[0]
     lines = [line.rstrip() for line in examples.splitlines() if line.strip()]
     assert lines
@@ -82,18 +87,18 @@ def test_each_command_has_examples_that_fit_80_columns(name: str) -> None:
 
 
 def test_each_option_says_what_it_does() -> None:
-    for command in commands():
+    for name, command in commands():
         for option in command.params:
-            assert getattr(option, "help", None), (command.name, option.name)
+            assert getattr(option, "help", None), (name, option.name)
 
 
 def test_examples_use_options_that_exist() -> None:
     known = {
-        command.name: {opt for option in command.params if isinstance(option, TyperOption) for opt in option.opts}
-        for command in commands()
+        name: {opt for option in command.params if isinstance(option, TyperOption) for opt in option.opts}
+        for name, command in commands()
     }
     for name in COMMANDS:
-        text = nerx(name, "--help").stdout.partition("Examples")[2].partition("╭")[0]
+        text = nerx(*name.split(), "--help").stdout.partition("Examples")[2].partition("╭")[0]
         used = set(re.findall(r"(?<!\S)--[a-z-]+", text))
         assert used <= known[name], (name, used - known[name])
 
