@@ -45,7 +45,7 @@ LONG = {"cli/extract": 311}  # To be removed with the config of `extract`.
 ACCEPTED_CIRCLE = ("adapters/folder", "adapters/fit")  # To be removed: only a type is imported back.
 
 TERMINAL = {"typer", "rich", "jinja2"}
-TORCH = ("allocator", "decoder", "drafter", "loading", "model", "output_head", "slots")
+TORCH = ("allocator", "decoder", "drafter", "loading", "model", "output_head", "packing", "slots")
 MAY_IMPORT = {
     "torch": {"engine/bases/convert"}
     | {f"engine/tagging/{name}" for name in TORCH}

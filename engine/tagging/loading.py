@@ -19,6 +19,7 @@ from .allocator import keep_freed_memory
 from .card import AdapterCard
 from .drafter import Drafter
 from .model import LanguageModel, trunk
+from .packing import ATTENTION
 
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 """Of the weights. `auto` is bfloat16 on a GPU, and on a CPU float32, the one in which exact decoding is exact to the
@@ -51,7 +52,7 @@ def load_base(
             dtype=dtype,
             trust_remote_code=trust_remote_code,
             use_safetensors=True,
-            attn_implementation="sdpa",
+            attn_implementation=ATTENTION,
         )
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]

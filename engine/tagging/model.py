@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from ..errors import AdapterError
 from .output_head import OutputHead
+from .packing import pack
 from .prompt import PromptEncoder
 from .tags import TagFormat, tag_format
 
@@ -85,14 +85,22 @@ class LanguageModel:
     def states_behind(self, heads: Tokens, tokens: Tokens, head_of: Tensor) -> tuple[Tensor, Tensor]:
         """States of prompt heads (heads, new, width) and of the rows (batch, new, width) that go on behind them.
 
-        head_of (batch,): the head of each row, read once however many rows share it. Differentiable.
+        head_of (batch,): the head of each row, read once however many rows share it. Differentiable. Padding is not
+        computed (see :mod:`.packing`); what stands there in the result means nothing.
         """
-        cache: Any = DynamicCache()
-        states = self.states(heads, cache)
-        for layer in cache.layers:
-            layer.keys, layer.values = layer.keys[head_of], layer.values[head_of]
-        order = torch.cat([heads.order[head_of], tokens.order], dim=1)
-        return states, self.states(tokens, cache, order)
+        packed = pack(heads.order, tokens.order, head_of)
+        extra = {"token_type_ids": packed.take(heads.cases, tokens.cases)} if self.reads_case else {}
+        masks = {kind: packed.mask(window) for kind, window in self._windows.items()}
+        output = trunk(self.network)(
+            input_ids=packed.take(heads.ids, tokens.ids),
+            position_ids=packed.take(heads.positions, tokens.positions),
+            attention_mask=_only(masks),
+            use_cache=False,
+            blocks=packed.blocks,
+            **extra,
+        )
+        states: Tensor = output.last_hidden_state[0]
+        return states[packed.head_slots], states[packed.row_slots]
 
     def score(self, states: Tensor, candidates: Tensor) -> Tensor:
         """Logits (n, choices) of `candidates` (n, choices), token ids or -1 for padding, after `states` (n, width)."""
@@ -103,8 +111,7 @@ class LanguageModel:
         return self._head.full(states)
 
     def _mask(self, query: Tensor, key: Tensor) -> Any:
-        masks = {kind: visible(query, key, window) for kind, window in self._windows.items()}
-        return masks if len(masks) > 1 else next(iter(masks.values()))
+        return _only({kind: visible(query, key, window) for kind, window in self._windows.items()})
 
 
 def visible(query: Tensor, key: Tensor, window: int | None) -> Tensor:
@@ -118,6 +125,11 @@ def visible(query: Tensor, key: Tensor, window: int | None) -> Tensor:
         mask &= distance < window
     mask[..., 0] |= query < 0
     return mask[:, None]
+
+
+def _only(masks: dict[str, Tensor]) -> Any:
+    """As transformers takes them: a mask for each kind of layer, or the one mask where all are of a kind."""
+    return masks if len(masks) > 1 else next(iter(masks.values()))
 
 
 def trunk(network: Any) -> Any:

@@ -1,0 +1,105 @@
+"""Rows of different lengths end to end in one sequence, so that no layer computes padding. For training.
+
+A prompt head and the rows that go on behind it are a block. Attention is computed block by block; every other layer
+sees one sequence. In the tag stage, where many rows have a head of their own, padding added 0.6 times the real tokens.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+ATTENTION = "nerx_blocks"
+"""Name of :func:`attend` among transformers' attention functions."""
+
+Blocks = tuple[tuple[int, int], ...]
+"""First and last slot (half-open) of each block of a packed sequence; together they cover it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Heads and rows as one sequence of n slots, block after block: a head, then the rows behind it.
+
+    head_slots *Shape: (heads, new)* and row_slots *Shape: (batch, new)* say where each token of the padded batch went;
+    for padding they say 0. order, member *Shape: (n,)*: a token's place in its row's sequence, and whose it is, 0 for
+    the head's.
+    """
+
+    perm: Tensor
+    order: Tensor
+    member: Tensor
+    block: Tensor
+    blocks: Blocks
+    head_slots: Tensor
+    row_slots: Tensor
+
+    def take(self, heads: Tensor, rows: Tensor) -> Tensor:
+        """*Shape: (1, n)* from the padded values of heads *(heads, new)* and rows *(batch, new)*."""
+        return torch.cat([heads.flatten(), rows.flatten()])[self.perm][None]
+
+    def mask(self, window: int | None) -> Tensor:
+        """Boolean mask *Shape: (1, 1, n, n)*: causal within a row and its head, within `window` tokens."""
+        distance = self.order[:, None] - self.order[None, :]
+        same = (self.member[None, :] == 0) | (self.member[:, None] == self.member[None, :])
+        seen = (distance >= 0) & same & (self.block[:, None] == self.block[None, :])
+        if window is not None:
+            seen &= distance < window
+        return seen[None, None]
+
+
+def pack(head_order: Tensor, row_order: Tensor, head_of: Tensor) -> Packed:
+    """How to pack heads and rows, from the order of their tokens.
+
+    head_order *Shape: (heads, new)*, row_order *Shape: (batch, new)*: -1 for padding. head_of *Shape: (batch,)*.
+    """
+    heads, batch = len(head_order), len(row_order)
+    block = torch.cat([
+        torch.arange(heads, device=head_of.device).repeat_interleave(head_order.shape[1]),
+        head_of.repeat_interleave(row_order.shape[1]),
+    ])  # fmt: skip
+    member = torch.cat([
+        block.new_zeros(head_order.numel()),
+        torch.arange(1, batch + 1, device=head_of.device).repeat_interleave(row_order.shape[1]),
+    ])  # fmt: skip
+    order = torch.cat([head_order.flatten(), row_order.flatten()])
+    real = (order >= 0).nonzero()[:, 0]
+    key = block[real] * (batch + 1) + member[real]
+    perm = real[key.argsort(stable=True)]
+    slots = torch.zeros_like(order)
+    slots[perm] = torch.arange(len(perm), device=perm.device)
+    ends = block[perm].bincount(minlength=heads).cumsum(0).tolist()
+    blocks = tuple(zip([0, *ends[:-1]], ends, strict=True))
+    head_slots, row_slots = slots.split([head_order.numel(), row_order.numel()])
+    return Packed(
+        perm,
+        order[perm],
+        member[perm],
+        block[perm],
+        blocks,
+        head_slots.view_as(head_order),
+        row_slots.view_as(row_order),
+    )
+
+
+def attend(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    """PyTorch's attention, block by block where `blocks` are given. Returns *Shape: (batch, new, heads, width)*."""
+    blocks: Blocks | None = options.pop("blocks", None)
+    if blocks is None or attention_mask is None:
+        whole: Tensor = sdpa_attention_forward(module, query, key, value, attention_mask, **options)[0]
+        return whole, None
+    parts = [
+        sdpa_attention_forward(
+            module, *(part[:, :, start:end] for part in (query, key, value)),
+            attention_mask[:, :, start:end, start:end], **options,
+        )[0]
+        for start, end in blocks
+    ]  # fmt: skip
+    return torch.cat(parts, dim=1), None
+
+
+AttentionInterface.register(ATTENTION, attend)
