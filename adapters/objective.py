@@ -11,17 +11,8 @@ from torch import Tensor, nn
 from ..engine.tagging.drafter import Drafter, windows
 from ..engine.tagging.model import LanguageModel
 from .dataset import Batch
+from .hyperparameters import LossWeights
 from .loss import contrastive_loss, draft_loss, legal_token_loss
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """What each part of the objective counts. `plain` is ordinary cross-entropy over the whole vocabulary."""
-
-    draft: float = 1.0
-    contrast: float = 0.1
-    plain: float = 0.0
-    temperature: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +40,9 @@ class Projection(nn.Module):
         return projected
 
 
-def losses(model: LanguageModel, drafter: Drafter, projection: Projection, batch: Batch, weights: Weights) -> Losses:
+def losses(
+    model: LanguageModel, drafter: Drafter, projection: Projection, batch: Batch, weights: LossWeights
+) -> Losses:
     """One forward pass over prompt and answer, then the three losses; a weight of 0 skips its computation."""
     states, text, labels, known = read(model, batch)
     zero = states.new_zeros(())

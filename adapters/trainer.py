@@ -6,7 +6,7 @@ The base's own weights, vocabulary, embeddings and output head are never changed
 import contextlib
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,42 +25,13 @@ from ..engine.tagging.prompt import SourceTokens
 from .augment import mentions_of, swap_mentions
 from .dataset import Batch, Example, batches, choose_labels, collate, encode
 from .fusion import Judged, judge
-from .objective import Losses, Projection, Weights, losses
+from .hyperparameters import Hyperparameters
+from .objective import Losses, Projection, losses
 
 FEWEST_EPOCHS, MOST_EPOCHS = 4, 30
 
-MIN_SCORE = 0.3
-"""Spans less probable are left out. A span of probability p adds to F1 where p is above half the F1 that is reached
-(Lipton et al. 2014, "Optimal Thresholding of Classifiers to Maximize F1 Measure"), and that is 0.4 to 0.8 here: one
-point of F1 at 5 shots, mean over development texts of six sets."""
-
 State = list[Tensor]
-"""All that training changes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What a fit does. Rates are AdamW's peak learning rates; shares are of texts an epoch.
-
-    `epochs` None takes as many as give about `steps` steps, within FEWEST_EPOCHS and MOST_EPOCHS, so that a fit takes
-    minutes whatever the number of seeds.
-    Batches are small on purpose: twice the steps of half the tokens cost the same and found more on development texts,
-    at 5 shots (mean of four sets) 46.2 against 44.9 strict F1, at 20 shots (`mit_movie`) 66.9 against 63.2.
-    `full` is the share that sees every label in the order of production, the rest a shuffled, thinned choice; all texts
-    of a batch see the same, so that the prompt's head is read once for them (a step in 0.8 of the time).
-    """
-
-    rank: int = 16
-    steps: int = 240
-    epochs: int | None = None
-    learning_rate: float = 1e-3
-    drafter_rate: float = 5e-4
-    batch_tokens: int = 600
-    full: float = 0.5
-    drop: float = 0.1
-    swap: float = 0.3
-    min_score: float = MIN_SCORE
-    weights: Weights = field(default_factory=Weights)
+"""A copy of every weight that training changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +50,15 @@ class Trainer:
     """Owns the trainable weights of one fit. `model` is changed in place: LoRA layers are put into its network."""
 
     def __init__(
-        self, model: LanguageModel, drafter: Drafter | None, labels: LabelSet, recipe: Recipe, seed: int
+        self, model: LanguageModel, drafter: Drafter | None, labels: LabelSet, chosen: Hyperparameters, seed: int
     ) -> None:
         from peft import LoraConfig, get_peft_model
 
         torch.manual_seed(seed)
-        self.recipe, self.labels, self.seed = recipe, labels, seed
+        self.hyperparameters, self.labels, self.seed = chosen, labels, seed
         config = LoraConfig(
-            r=recipe.rank,
-            lora_alpha=2 * recipe.rank,
+            r=chosen.rank,
+            lora_alpha=2 * chosen.rank,
             target_modules="all-linear",
             task_type="CAUSAL_LM",
         )
@@ -135,8 +106,8 @@ class Trainer:
         lora, head = list(filter(_trains, self.network.parameters())), list(self.drafter.parameters())
         optimizer = torch.optim.AdamW(
             [
-                {"params": lora, "lr": self.recipe.learning_rate},
-                {"params": [*head, *self._projection.parameters()], "lr": self.recipe.drafter_rate},
+                {"params": lora, "lr": self.hyperparameters.learning_rate},
+                {"params": [*head, *self._projection.parameters()], "lr": self.hyperparameters.drafter_rate},
             ],
             weight_decay=0.01,
         )
@@ -158,7 +129,7 @@ class Trainer:
     def _step(self, optimizer: torch.optim.Optimizer, group: Sequence[Example], rng: random.Random) -> Losses:
         batch = to_device(collate(self.model.encoder, group, rng), self.model.device)
         with fast_kernels(self.model.device):
-            loss = losses(self.model, self.drafter, self._projection, batch, self.recipe.weights)
+            loss = losses(self.model, self.drafter, self._projection, batch, self.hyperparameters.weights)
             torch.autograd.backward(loss.total)
         torch.nn.utils.clip_grad_norm_(self._weights(), 1.0)
         optimizer.step()
@@ -167,12 +138,12 @@ class Trainer:
         return loss
 
     def epochs(self, seeds: Sequence[Seed]) -> int:
-        """Passes over `seeds` that the recipe asks for."""
-        if self.recipe.epochs is not None:
-            return self.recipe.epochs
+        """Passes over `seeds` that the hyperparameters ask for."""
+        if self.hyperparameters.epochs is not None:
+            return self.hyperparameters.epochs
         head = len(self.model.encoder.encode_head(self.labels).ids)
         tokens = sum(head + 2 * len(source) for seed in seeds for source, _ in self.rows(seed))
-        wanted = round(self.recipe.steps * self.recipe.batch_tokens / max(1, tokens))
+        wanted = round(self.hyperparameters.steps * self.hyperparameters.batch_tokens / max(1, tokens))
         return max(FEWEST_EPOCHS, min(MOST_EPOCHS, wanted))
 
     def judge(self, seeds: Sequence[Seed]) -> list[Judged]:
@@ -182,7 +153,7 @@ class Trainer:
             encode(self.model.encoder, *row, self.labels, self._ids) for seed in seeds for row in self.rows(seed)
         ]
         judged: list[Judged] = []
-        for group in batches(examples, 8 * self.recipe.batch_tokens, rng):
+        for group in batches(examples, 8 * self.hyperparameters.batch_tokens, rng):
             batch = to_device(collate(self.model.encoder, group, rng), self.model.device)
             judged += judge(self.model, self.drafter, batch, group)
         return judged
@@ -204,15 +175,17 @@ class Trainer:
     ) -> Iterator[list[Example]]:
         rows = []
         for seed in seeds:
-            if rng.random() < self.recipe.swap:
+            if rng.random() < self.hyperparameters.swap:
                 seed = Seed(*swap_mentions(seed.text, seed.spans, mentions, rng))
             rows += self.rows(seed)
         head = len(self.model.encoder.encode_head(self.labels).ids)
-        for group in batches(rows, self.recipe.batch_tokens, rng, lambda row: head + 2 * len(row[0]) + 4 * len(row[1])):
+        for group in batches(
+            rows, self.hyperparameters.batch_tokens, rng, lambda row: head + 2 * len(row[0]) + 4 * len(row[1])
+        ):
             labels = self.labels
-            if rng.random() >= self.recipe.full:
+            if rng.random() >= self.hyperparameters.full:
                 found = [span for _, spans in group for span in spans]
-                labels, _ = choose_labels(labels, found, rng, drop=self.recipe.drop)
+                labels, _ = choose_labels(labels, found, rng, drop=self.hyperparameters.drop)
             yield [encode(self.model.encoder, source, spans, labels, self._ids) for source, spans in group]
 
     def _weights(self) -> list[Tensor]:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from families import FAMILIES, make_base
 
-from nerx.adapters.fit import FitConfig, fit
+from nerx.adapters.config import FitConfig
+from nerx.adapters.fit import fit
 from nerx.engine.errors import AdapterError, InputError, OutputError
 from nerx.engine.tagging.card import AdapterCard
 from nerx.engine.tagging.extractor import Extractor
