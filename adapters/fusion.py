@@ -10,7 +10,8 @@ from torch import Tensor
 from ..engine.tagging.drafter import Drafter, Evidence
 from ..engine.tagging.model import LanguageModel
 from ..engine.tagging.prompt import Decision
-from .dataset import Batch, Example
+from .batch import Batch
+from .dataset import Example
 from .objective import read
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..engine.tagging.drafter import Drafter, windows
 from ..engine.tagging.model import LanguageModel
-from .dataset import Batch
+from .batch import Batch
 from .hyperparameters import LossWeights
 from .loss import contrastive_loss, draft_loss, legal_token_loss
 
@@ -59,18 +59,19 @@ def losses(
         contrast = _contrast(projection, windows(text, batch.lengths), labels, batch, weights.temperature)
     total = legal + weights.draft * draft + weights.contrast * contrast
     if weights.plain:
-        row, slot, token = batch.answers.unbind(1)
-        total = total + weights.plain * nn.functional.cross_entropy(model.logits(states[row, slot]).float(), token)
+        answers = batch.answers
+        logits = model.logits(states[answers.row, answers.slot]).float()
+        total = total + weights.plain * nn.functional.cross_entropy(logits, answers.token)
     return Losses(total, legal.detach(), draft.detach(), contrast.detach())
 
 
 def _contrast(projection: Projection, text: Tensor, labels: Tensor, batch: Batch, temperature: float) -> Tensor:
-    spans, anchors = batch.spans, batch.anchors
-    vectors = projection(text, spans[:, 0], spans[:, 1], spans[:, 2])
-    is_mention = spans[:, 3] >= 0
-    names = projection.anchor(labels[anchors[:, 0], anchors[:, 1]])
+    stretches, anchors = batch.stretches, batch.anchors
+    vectors = projection(text, stretches.row, stretches.first, stretches.last)
+    is_mention = stretches.label >= 0
+    names = projection.anchor(labels[anchors.head, anchors.place])
     return contrastive_loss(
-        vectors[is_mention], spans[is_mention, 3], names, anchors[:, 2], vectors[~is_mention], temperature
+        vectors[is_mention], stretches.label[is_mention], names, anchors.label, vectors[~is_mention], temperature
     )
 
 
@@ -78,7 +79,7 @@ def read(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Te
     """States of a batch: of all its slots, of its texts (batch, text + 1, width), of the label names of each head
     (heads, labels, width); and which of these a row knows (batch, labels)."""
     heads, states = model.states_behind(batch.heads, batch.tokens, batch.head_of)
-    return states, _gather(states, batch.text), _gather(heads, batch.labels), batch.known[batch.head_of]
+    return states, _gather(states, batch.text), _gather(heads, batch.label_ends), batch.known[batch.head_of]
 
 
 def _gather(states: Tensor, slots: Tensor) -> Tensor:

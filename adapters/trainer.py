@@ -6,7 +6,7 @@ The base's own weights, vocabulary, embeddings and output head are never changed
 import contextlib
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from ..engine.tagging.extractor import OVERLAP, chunk_limit
 from ..engine.tagging.model import LanguageModel
 from ..engine.tagging.prompt import SourceTokens
 from .augment import mentions_of, swap_mentions
-from .dataset import Batch, Example, batches, choose_labels, collate, encode
+from .batch import collate
+from .dataset import Example, batches, choose_labels, encode
 from .fusion import Judged, judge
 from .hyperparameters import Hyperparameters
 from .objective import Losses, Projection, losses
@@ -127,7 +128,7 @@ class Trainer:
                 yield Step(number + (place + 1) / len(epoch), step, steps, *means)
 
     def _step(self, optimizer: torch.optim.Optimizer, group: Sequence[Example], rng: random.Random) -> Losses:
-        batch = to_device(collate(self.model.encoder, group, rng), self.model.device)
+        batch = collate(self.model.encoder, group, rng).to(self.model.device)
         with fast_kernels(self.model.device):
             loss = losses(self.model, self.drafter, self._projection, batch, self.hyperparameters.weights)
             torch.autograd.backward(loss.total)
@@ -154,7 +155,7 @@ class Trainer:
         ]
         judged: list[Judged] = []
         for group in batches(examples, 8 * self.hyperparameters.batch_tokens, rng):
-            batch = to_device(collate(self.model.encoder, group, rng), self.model.device)
+            batch = collate(self.model.encoder, group, rng).to(self.model.device)
             judged += judge(self.model, self.drafter, batch, group)
         return judged
 
@@ -195,20 +196,6 @@ class Trainer:
 
 def _trains(weight: Tensor) -> bool:
     return weight.requires_grad
-
-
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The same batch with its tensors on `device`."""
-
-    def move(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value.to(device)
-        if isinstance(value, tuple):
-            return tuple(map(move, value))
-        return type(value)(*(move(getattr(value, one.name)) for one in fields(value)))
-
-    moved: Batch = move(batch)
-    return moved
 
 
 @contextlib.contextmanager

@@ -30,7 +30,8 @@ sys.path.insert(0, str(RECIPE))
 from corpora import Sampler, read_sets  # noqa: E402
 from warm_start import encoder_folder, warm_start  # noqa: E402
 
-from nerx.adapters.dataset import Example, batches, collate  # noqa: E402
+from nerx.adapters.batch import collate  # noqa: E402
+from nerx.adapters.dataset import Example, batches  # noqa: E402
 from nerx.adapters.hyperparameters import LossWeights  # noqa: E402
 from nerx.adapters.objective import Projection, losses  # noqa: E402
 from nerx.engine.tagging.allocator import keep_freed_memory  # noqa: E402

@@ -7,7 +7,8 @@ import pytest
 import torch
 from families import FAMILIES, SENTENCES, make_base
 
-from nerx.adapters.dataset import collate, encode
+from nerx.adapters.batch import collate
+from nerx.adapters.dataset import encode
 from nerx.adapters.fusion import judge
 from nerx.engine.bases.known import EMBEDDED
 from nerx.engine.label import Label, LabelSet

@@ -43,11 +43,11 @@ MAX_LINES = 300
 LONG = {"cli/extract": 311}  # To be removed with the config of `extract`.
 
 TERMINAL = {"typer", "rich", "jinja2"}
-TORCH = ("allocator", "decoder", "drafter", "loading", "model", "output_head", "slots")
+TORCH = ("allocator", "batching", "decoder", "drafter", "loading", "model", "output_head", "slots")
 MAY_IMPORT = {
     "torch": {"engine/bases/convert"}
     | {f"engine/tagging/{name}" for name in TORCH}
-    | {f"adapters/{name}" for name in ("dataset", "loss", "objective", "fusion", "trainer")},
+    | {f"adapters/{name}" for name in ("batch", "loss", "objective", "fusion", "trainer")},
     "peft": {"engine/tagging/loading", "adapters/trainer"},
     "pyarrow": {"engine/columns", "engine/reading", "engine/writing", "engine/review", "engine/run/frame"}
     | {"engine/run/retry"},

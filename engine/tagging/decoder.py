@@ -9,12 +9,12 @@ evidence: greedy over the legal tokens.
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from .batching import pad
 from .drafter import Drafter, Evidence
 from .guide import TokenSpan
 from .model import LanguageModel, Tokens
@@ -180,8 +180,12 @@ class Decoder:
         last = self.model.max_positions - 1
         clamped = [[min(place, last) for place in row] for row in places]
         kinds = cases or [[0] * len(row) for row in rows]
+        device = self.model.device
         return Tokens(
-            *(_pad(part, fill, self.model.device) for part, fill in ((rows, 0), (clamped, 0), (kinds, 0), (order, -1)))
+            ids=pad(rows, 0, device),
+            positions=pad(clamped, 0, device),
+            cases=pad(kinds, 0, device),
+            order=pad(order, -1, device),
         )
 
     def _settle(self, states: Tensor, choices: Sequence[Sequence[Choice]]) -> list[tuple[list[int], list[float]]]:
@@ -209,13 +213,8 @@ class Decoder:
         """(2, n) on the device: the index and the log-probability of what is chosen at each of (row, choice)."""
         device = self.model.device
         where = torch.tensor([(row, choice.after) for row, choice in choices], device=device)
-        candidates = _pad([choice.allowed for _, choice in choices], -1, device)
-        bias = _pad([choice.bias for _, choice in choices], 0.0, device)
+        candidates = pad([choice.allowed for _, choice in choices], -1, device)
+        bias = pad([choice.bias for _, choice in choices], 0.0, device)
         logits = self.model.score(states[where[:, 0], where[:, 1]], candidates).float() + self.alpha * bias
         best, index = (logits / self.temperature).log_softmax(dim=1).max(dim=1)
         return torch.stack([index.float(), best])
-
-
-def _pad(rows: Sequence[Sequence[Any]], fill: Any, device: torch.device) -> Tensor:
-    width = max(map(len, rows))
-    return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows], device=device)

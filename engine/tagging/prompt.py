@@ -41,6 +41,15 @@ class SourceTokens:
         visible = [(first, last) for first, last in self.offsets[start:end] if first < last]
         return (visible[0][0], visible[-1][1]) if visible else (0, 0)
 
+    def copied_cases(self, copied: Sequence[int], before: int = 0) -> list[int]:
+        """Letter cases of answer tokens: a copy has the case of its source token, a marker or label has LOWER.
+
+        `copied` counts, for each answer token, the source tokens copied up to and with it. `before` is that count
+        for the token in front of the first one.
+        """
+        previous = (before, *copied[:-1])
+        return [self.cases[now - 1] if now > was else LOWER for was, now in zip(previous, copied, strict=False)]
+
     def part(self, start: int, end: int) -> "SourceTokens":
         """Tokens [start, end) as a source of their own; its ends are borders."""
         return SourceTokens(

@@ -67,13 +67,8 @@ class Proposal:
         return self.answer[self.read : end]
 
     def cases(self, start: int, end: int) -> list[int]:
-        """Letter cases of answer tokens [start, end): a copy has its source token's, a marker none."""
-        before = self.copied[start - 1] if start else 0
-        cases = []
-        for count in self.copied[start:end]:
-            cases.append(self.source.cases[count - 1] if count > before else 0)
-            before = count
-        return cases
+        """Letter cases of answer tokens [start, end)."""
+        return self.source.copied_cases(self.copied[start:end], self.copied[start - 1] if start else 0)
 
     def settle(self, chosen: Sequence[int], log_probabilities: Sequence[float]) -> int:
         """Take the outcome of `choices`, in order: index into `allowed`, its log-probability.
