@@ -17,9 +17,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..engine.label import LabelSet
 from ..engine.span import Seed, Span
-from ..engine.tagging.chunk import chunk
 from ..engine.tagging.drafter import WINDOW, Drafter
-from ..engine.tagging.extractor import OVERLAP, chunk_limit
+from ..engine.tagging.extractor import chunk_limit
 from ..engine.tagging.model import LanguageModel
 from ..engine.tagging.prompt import SourceTokens
 from .augment import mentions_of, swap_mentions
@@ -30,6 +29,9 @@ from .hyperparameters import Hyperparameters
 from .objective import Losses, Projection, losses
 
 FEWEST_EPOCHS, MOST_EPOCHS = 4, 30
+
+WARM_UP, LEAST_RATE = 0.1, 0.03
+"""Share of the steps that warm up; the least share of the peak learning rate that decay leaves."""
 
 State = list[Tensor]
 """A copy of every weight that training changes."""
@@ -118,7 +120,7 @@ class Trainer:
             epoch = list(self._epoch(seeds, mentions, rng))
             for place, group in enumerate(epoch):
                 steps = step - place + len(epoch) * (epochs - number)
-                share = min(1.0, (step + 1) / max(1.0, 0.1 * steps)) * max(0.03, 1 - step / steps)
+                share = share_of_peak(step, steps)
                 for parameters, rate in zip(optimizer.param_groups, rates, strict=True):
                     parameters["lr"] = rate * share
                 loss = self._step(optimizer, group, rng)
@@ -160,12 +162,9 @@ class Trainer:
         return judged
 
     def rows(self, seed: Seed) -> list[tuple[SourceTokens, tuple[Span, ...]]]:
-        """A seed as the chunks that decoding would make of it, each without the mentions that it cuts."""
-        source = self.model.encoder.encode_source(seed.text)
-        pieces = chunk(seed.text, source.offsets, self.text_limit, min(OVERLAP, self.text_limit // 4))
+        """The chunks that decoding would make of a seed, each without the mentions that it cuts."""
         rows = []
-        for piece in pieces:
-            part = source.part(piece.first, piece.last)
+        for _, part in self.model.encoder.encode_chunks(seed.text, self.text_limit):
             if len(part):
                 low, high = part.offsets[0][0], part.offsets[-1][1]
                 rows.append((part, tuple(span for span in seed.spans if low <= span.start and span.end <= high)))
@@ -192,6 +191,15 @@ class Trainer:
     def _weights(self) -> list[Tensor]:
         parts = (self.network, self.drafter, self._projection)
         return [weight for part in parts for weight in part.parameters() if weight.requires_grad]
+
+
+def share_of_peak(step: int, steps: int) -> float:
+    """The learning rate of a step, counted from 0, as a share of its peak: a linear warm-up, then a linear decay.
+
+    The warm-up takes the first tenth of the steps. The decay runs over all steps and ends at LEAST_RATE.
+    """
+    warm_up = min(1.0, (step + 1) / max(1.0, WARM_UP * steps))
+    return warm_up * max(LEAST_RATE, 1 - step / steps)
 
 
 def _trains(weight: Tensor) -> bool:

@@ -69,7 +69,6 @@ class Decoder:
         self.model, self.head, self.drafter = model, head, drafter
         self.alpha, self.temperature = alpha, temperature
         self.draft_tokens = DRAFT_TOKENS.get(model.device.type, sys.maxsize)
-        self.rounds = 0
         self.tokens = len(head.ids)
         with torch.inference_mode():
             self._head_cache = DynamicCache()
@@ -152,7 +151,6 @@ class Decoder:
                 places.append(positions[mark + span.start :])
                 cases.append(proposal.cases(span.start, span.stop))
             states = torch.cat([states, self._read(slots, feeds, places, cases)], dim=1)
-        self.rounds += len(proposals)
         outcomes = self._settle(states, [proposal.choices for proposal in proposals])
         standing = [
             proposal.settle(chosen, scores) for proposal, (chosen, scores) in zip(proposals, outcomes, strict=True)

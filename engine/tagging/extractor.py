@@ -10,15 +10,12 @@ from ..span import Extraction, Span
 from .allocator import is_out_of_memory
 from .batching import buckets
 from .card import AdapterCard
-from .chunk import Chunk, chunk, merge
+from .chunk import Chunk, merge
 from .decoder import Decoded, Decoder
 from .drafter import Drafter
 from .loading import Precision, load_adapted
 from .model import LanguageModel
 from .prompt import SourceTokens
-
-OVERLAP = 32
-"""Tokens that neighbouring chunks of a long text share at most."""
 
 _SHORTEST_CHUNK = 24
 
@@ -92,11 +89,6 @@ class Extractor:
     def tokens(self) -> int:
         return self.decoder.tokens
 
-    @property
-    def rounds(self) -> int:
-        """Decoding rounds so far, summed over chunks; step-by-step decoding takes one a token."""
-        return self.decoder.rounds
-
     def count_tokens(self, texts: Sequence[str | None]) -> int:
         """Source tokens of `texts`, without reading them by the model."""
         return sum(len(self._encoder.encode_source(text)) for text in texts if text)
@@ -117,9 +109,7 @@ class Extractor:
         return [self._extraction(text, by_text.get(index, [])) for index, text in enumerate(texts)]
 
     def _readings(self, index: int, text: str) -> list[_Reading]:
-        source = self._encoder.encode_source(text)
-        chunks = chunk(text, source.offsets, self.chunk_tokens, min(OVERLAP, self.chunk_tokens // 4))
-        return [_Reading(index, one, source.part(one.first, one.last)) for one in chunks]
+        return [_Reading(index, *one) for one in self._encoder.encode_chunks(text, self.chunk_tokens)]
 
     def _decode(self, readings: Sequence[_Reading]) -> None:
         """Decode a batch; when memory runs out, its halves, down to the single chunk, which then fails alone."""

@@ -13,8 +13,12 @@ from typing import Any
 
 from ..label import LabelSet
 from ..span import Span
+from .chunk import Chunk, chunk
 from .guide import Guide, LabelTrie, State, TokenSpan, write
 from .tags import TagFormat
+
+OVERLAP = 32
+"""The most tokens that neighbouring chunks of a long text share."""
 
 LOWER, CAPITALISED, UPPER, MIXED = range(4)
 """Letter case of a word, which an uncased vocabulary loses. Bases that ask for it get it as token types."""
@@ -124,6 +128,12 @@ class PromptEncoder:
         if offsets:
             borders.append(True)
         return SourceTokens(tuple(encoding["input_ids"]), offsets, tuple(borders), word_cases(text, offsets))
+
+    def encode_chunks(self, text: str, limit: int) -> list[tuple[Chunk, SourceTokens]]:
+        """Tokenise a text once and cut it into chunks of at most `limit` tokens, each with its own tokens."""
+        source = self.encode_source(text)
+        chunks = chunk(text, source.offsets, limit, min(OVERLAP, limit // 4))
+        return [(one, source.part(one.first, one.last)) for one in chunks]
 
     def encode_tagged(self, source: SourceTokens, spans: Sequence[Span], labels: LabelSet, trie: LabelTrie) -> Tagged:
         """The right answer for sorted, disjoint `spans`, walked through the same guide that decoding obeys."""
