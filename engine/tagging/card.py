@@ -13,6 +13,7 @@ from typing import Any
 from ..bases.digest import file_digest
 from ..errors import AdapterError
 from ..label import Label, LabelSet
+from .tags import TagFormat
 
 CARD = "nerx.json"
 WEIGHTS = ("adapter_config.json", "adapter_model.safetensors", "drafter.safetensors")
@@ -104,6 +105,13 @@ class AdapterCard:
                 raise AdapterError(f"adapter {folder} lacks {name}: fit it again or copy the whole folder")
             if file_digest(path) != expected:
                 raise AdapterError(f"{path} is damaged (its digest is not the one in {CARD}): fit or copy it again")
+
+    def check_tag_format(self) -> None:
+        """Raises AdapterError when the adapter was trained with another version of the tag format.
+
+        Its weights would then read and write other tokens than the decoder does, and its spans would be wrong.
+        """
+        TagFormat.from_dict(self.tag_format)
 
     def check_base(self, digest: str) -> None:
         """Raises AdapterError when the base at hand is not the one that the adapter was made for."""

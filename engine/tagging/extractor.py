@@ -76,10 +76,11 @@ class Extractor:
     ) -> "Extractor":
         """Load an adapter folder with its base. `alpha` overrides the card's, `base` says where the base lies now.
 
-        Raises AdapterError when the folder is missing, damaged, or made for another base.
+        Raises AdapterError when the folder is missing, damaged, or made for another base or another tag format.
         """
         card = AdapterCard.read(adapter)
         card.check_files(adapter)
+        card.check_tag_format()
         model, drafter = load_adapted(card, Path(adapter), base=base, device=device, precision=precision)
         if alpha is not None:
             card = card.with_alpha(alpha)
