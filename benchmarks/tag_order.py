@@ -36,13 +36,13 @@ from nerx.adapters.hyperparameters import LossWeights  # noqa: E402
 from nerx.adapters.objective import Projection, losses  # noqa: E402
 from nerx.engine.tagging.allocator import keep_freed_memory  # noqa: E402
 from nerx.engine.tagging.drafter import WINDOW, Drafter  # noqa: E402
-from nerx.engine.tagging.guide import Mode, Node, State  # noqa: E402
+from nerx.engine.tagging.guide import Node, Phase, State  # noqa: E402
 from nerx.engine.tagging.model import LanguageModel  # noqa: E402
 from nerx.engine.tagging.prompt import Decision, Tagged  # noqa: E402
 
 Order = Callable[[LanguageModel, Example], Example]
 RESULT = Path(__file__).parent / "results" / "tag_order.json"
-_NO_STATE = State(Mode.OUTSIDE, 0, -1, None)
+_NO_STATE = State(Phase.OUTSIDE, 0, -1, None)
 
 
 def boundary_first(_model: LanguageModel, example: Example) -> Example:

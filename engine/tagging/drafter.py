@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .guide import Mode, State, TokenSpan
+from .guide import Phase, State, TokenSpan
 
 WINDOW = 3
 """States read per token: its own and the two that follow, the last of them at most the output mark's."""
@@ -104,9 +104,9 @@ class Evidence:
 
     def bias(self, state: State, allowed: Sequence[int]) -> list[float]:
         """What to add, before weighting, to the logits of the `allowed` tokens of a decision in `state`."""
-        if state.mode is Mode.OUTSIDE:
+        if state.phase is Phase.OUTSIDE:
             return [0.0, float(self.open_odds[state.copied])]
-        if state.mode is Mode.INSIDE:
+        if state.phase is Phase.INSIDE:
             return [float(self.inside_odds[state.copied]), 0.0]
         assert state.node is not None
         share = self._label_shares(state.start, state.copied)

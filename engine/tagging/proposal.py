@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .drafter import Evidence
-from .guide import Guide, LabelTrie, Mode, State, TokenSpan
+from .guide import Guide, LabelTrie, Phase, State, TokenSpan
 from .prompt import SourceTokens
 from .tags import TagFormat
 
@@ -51,7 +51,7 @@ class Proposal:
         self.rounds = 0
         self.drafted = self.accepted = 0
         self._evidence, self._most = evidence, most
-        self._opinions: dict[tuple[Mode, int, int, int], int] = {}
+        self._opinions: dict[tuple[Phase, int, int, int], int] = {}
         self._propose = self._propose_step if most is None else self._propose_draft
         self._decided: dict[int, float] = {}
         self._propose()
@@ -151,8 +151,8 @@ class Proposal:
             return opinion
         if self._evidence is not None:
             return bias.index(max(bias))
-        return 0 if state.mode is not Mode.LABEL and after < COPY_DRAFT else None
+        return 0 if state.phase is not Phase.LABEL and after < COPY_DRAFT else None
 
 
-def _place(state: State) -> tuple[Mode, int, int, int]:
-    return state.mode, state.copied, state.start, id(state.node)
+def _place(state: State) -> tuple[Phase, int, int, int]:
+    return state.phase, state.copied, state.start, id(state.node)
