@@ -1,6 +1,6 @@
 """The training objective: legal-token, draft and contrastive losses of one batch, from one forward pass.
 
-Used by `fit` and by the recipe of the embedded base alike.
+Both `fit` and the recipe of the embedded base use it.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from .loss import contrastive_loss, draft_loss, legal_token_loss
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Scalar tensors. `total` is what to differentiate."""
+    """Scalar tensors. Training differentiates `total`; the others are for the progress report."""
 
     total: Tensor
     legal: Tensor
@@ -26,7 +26,10 @@ class Losses:
 
 
 class Projection(nn.Module):
-    """The contrastive space: a mention is its first and last token's windows; thrown away after training."""
+    """Maps mentions and label names into the space of the contrastive loss. Training throws it away at the end.
+
+    A mention is given by the windows of its first and of its last token.
+    """
 
     def __init__(self, width: int, window: int, out: int = 128) -> None:
         super().__init__()
@@ -43,7 +46,7 @@ class Projection(nn.Module):
 def losses(
     model: LanguageModel, drafter: Drafter, projection: Projection, batch: Batch, weights: LossWeights
 ) -> Losses:
-    """One forward pass over prompt and answer, then the three losses; a weight of 0 skips its computation."""
+    """One forward pass over prompt and answer, then the three losses. A loss of weight 0 is not computed."""
     states, text, labels, known = read(model, batch)
     zero = states.new_zeros(())
     counts = [len(group.right) for group in batch.decisions]
@@ -76,8 +79,11 @@ def _contrast(projection: Projection, text: Tensor, labels: Tensor, batch: Batch
 
 
 def read(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """States of a batch: of all its slots, of its texts (batch, text + 1, width), of the label names of each head
-    (heads, labels, width); and which of these a row knows (batch, labels)."""
+    """Read a batch in one forward pass. Returns three tensors of states, and which labels each row knows.
+
+    The states are those of all slots (batch, row, width), of the texts (batch, text + 1, width) and of the label names
+    in each head (heads, labels, width). The last tensor is boolean (batch, labels).
+    """
     heads, states = model.states_behind(batch.heads, batch.tokens, batch.head_of)
     return states, _gather(states, batch.text), _gather(heads, batch.label_ends), batch.known[batch.head_of]
 

@@ -1,6 +1,6 @@
-"""Training of one adapter: LoRA in the base, the drafter beside it, both from the same batches.
+"""Trains one adapter: LoRA in the base and the drafter beside it, both from the same batches.
 
-The base's own weights, vocabulary, embeddings and output head are never changed.
+Training never changes the base's own weights, vocabulary, embeddings and output head.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ State = list[Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Progress within a training run: steps done of all, and the running means of the losses."""
+    """Progress within a training run: epochs and steps done, and the running means of the losses."""
 
     epoch: float
     step: int
@@ -78,12 +78,12 @@ class Trainer:
 
     @property
     def flops(self) -> float:
-        """Of the training so far: 2 a weight and token forward, 2 back through frozen weights; LoRA adds little."""
+        """FLOPs so far: for each weight and token 2 forward and 2 backward through frozen weights. LoRA adds little."""
         weights: int = sum(weight.numel() for weight in self.network.parameters())
         return 4.0 * weights * self.tokens_read
 
     def save(self, folder: Path) -> None:
-        """PEFT's files and `drafter.safetensors`."""
+        """Write PEFT's files and `drafter.safetensors`."""
         self.network.save_pretrained(folder)
         (folder / "README.md").unlink(missing_ok=True)
         save_file(
@@ -92,17 +92,17 @@ class Trainer:
         )
 
     def state(self) -> State:
-        """A copy of all that training changes."""
+        """A copy of the weights as they are now."""
         return [weight.detach().clone() for weight in self._weights()]
 
     def restore(self, state: State | None = None) -> None:
-        """Back to an earlier `state`, or to the start."""
+        """Go back to an earlier `state`, or to the start."""
         with torch.no_grad():
             for weight, saved in zip(self._weights(), state or self._start, strict=True):
                 weight.copy_(saved)
 
     def run(self, seeds: Sequence[Seed], epochs: int) -> Iterator[Step]:
-        """Train, yielding after every step; the weights are those of that step while the caller looks."""
+        """Train, and yield after every step. The weights stay those of that step until the caller asks for the next."""
         mentions = mentions_of(seeds)
         rng = random.Random(f"{self.seed}/{len(seeds)}")
         torch.manual_seed(self.seed)
@@ -150,7 +150,7 @@ class Trainer:
         return max(FEWEST_EPOCHS, min(MOST_EPOCHS, wanted))
 
     def judge(self, seeds: Sequence[Seed]) -> list[Judged]:
-        """Both readers at every decision of held-out seeds, under all labels."""
+        """Ask both readers about every decision of held-out seeds, with all labels in the prompt."""
         rng = random.Random(0)
         examples = [
             encode(self.model.encoder, *row, self.labels, self._ids) for seed in seeds for row in self.rows(seed)
@@ -162,7 +162,7 @@ class Trainer:
         return judged
 
     def rows(self, seed: Seed) -> list[tuple[SourceTokens, tuple[Span, ...]]]:
-        """The chunks that decoding would make of a seed, each without the mentions that it cuts."""
+        """The chunks that decoding makes of a seed's text, each with the mentions that lie in it whole."""
         rows = []
         for _, part in self.model.encoder.encode_chunks(seed.text, self.text_limit):
             if len(part):

@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def buckets(lengths: Sequence[int], budget: int, most: int = 256) -> list[list[int]]:
-    """Indices grouped so that `longest * members` stays within `budget` tokens; longest groups first.
+    """Group indices so that `longest * members` stays within `budget` tokens. The longest groups come first.
 
-    Longest first means that a batch too large for the memory shows at the start of a run and not in its last hour.
-    A length above the budget is a group of its own.
+    So a batch that is too large for the memory fails at the start of a run and not in its last hour. A length above the
+    budget is a group of its own.
     """
     groups: list[list[int]] = []
     longest = 0

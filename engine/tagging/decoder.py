@@ -1,9 +1,9 @@
 """Batched copy-or-tag decoding with a key-value cache: the prompt pass, then rounds of draft, verify, accept.
 
-A round feeds every row's undecided draft at once and settles all its decisions; the first one that comes out
-differently is repaired and drafted anew. Slots of rejected tokens stay in the cache, masked by `order` -1, until
-they outnumber what is kept. The result is that of step-by-step decoding, `decode(..., drafts=False)`, with the same
-evidence: greedy over the legal tokens.
+A round feeds the undecided draft of every row at once and settles all its decisions. The first decision that differs
+from the draft is repaired, and the row is drafted anew from there. The slots of rejected tokens stay in the cache,
+masked by `order` -1, until they outnumber the others. The result is the same as that of step-by-step decoding,
+`decode(..., drafts=False)`, with the same evidence: greedy over the legal tokens.
 """
 
 import sys
@@ -23,7 +23,8 @@ from .proposal import Choice, Proposal
 from .slots import Slots, closed
 
 DRAFT_TOKENS = {"cpu": 24}
-"""Tokens drafted, and so read, at once where a token costs more than a round; elsewhere whole outputs are drafted.
+"""How many tokens are drafted, and so read, at once, where a token costs more than a round. Other devices draft whole
+outputs.
 
 Time as a multiple of one teacher-forced pass, CPU, batch 16, with 16 / 24 / 32 tokens / the whole output: science texts
 with 17 labels 1.61 / 1.60 / 1.66 / 2.13, news 1.29 / 1.28 / 1.42 / 1.49, filings 1.24 / 1.22 / 1.23 / 1.50, the freight
@@ -32,7 +33,7 @@ example 1.39 / 1.44 / 1.46 / 1.78. Stopping where the drafter is unsure instead 
 
 
 _SLOTS_A_TOKEN = 3
-"""Cache slots that a batch starts with for every token of its longest text: prompt, answer, and drafts that fell."""
+"""Cache slots that a batch starts with for every token of its longest text: for prompt, answer and rejected drafts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Decoder:
 
     @torch.inference_mode()
     def draft(self, sources: Sequence[SourceTokens]) -> list[Decoded]:
-        """The drafter alone: one pass over the prompts and no generation. Scores are the evidence's own."""
+        """Ask the drafter alone: one pass over the prompts and no generation. The scores are the drafter's."""
         _, _, evidence = self._read_prompts(sources)
         drafted = []
         for source, one in zip(sources, evidence, strict=True):
@@ -108,7 +109,10 @@ class Decoder:
 
     @torch.inference_mode()
     def read(self, sources: Sequence[SourceTokens], answers: Sequence[Decoded]) -> Tensor:
-        """States (batch, longest, width) of sources and answers in one pass: what none can beat."""
+        """States (batch, longest, width) of sources and answers, read in one pass.
+
+        No decoder can take less time than this pass, so benchmarks give times as a multiple of it.
+        """
         head, mark = len(self.head.ids), self.model.tags.output_mark
         rows = [[*s.ids, *mark, *answer.ids[:-1]] for s, answer in zip(sources, answers, strict=True)]
         slots = Slots(self._head_cache, len(rows), max(map(len, rows)))

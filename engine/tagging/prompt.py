@@ -1,4 +1,4 @@
-"""Texts and labels as token sequences: one encoding for training and for decoding alike.
+"""Encodes texts and labels as token sequences, in the same way for training and for decoding.
 
 The source is tokenised once; markers go between its tokens. A border that an annotation puts inside a token is moved
 outward to the token's own border, and mentions that collide after that are dropped (`encode_tagged` reports both).
@@ -21,7 +21,7 @@ OVERLAP = 32
 """The most tokens that neighbouring chunks of a long text share."""
 
 LOWER, CAPITALISED, UPPER, MIXED = range(4)
-"""Letter case of a word, which an uncased vocabulary loses. Bases that ask for it get it as token types."""
+"""The letter case of a word, which an uncased vocabulary loses. Bases that ask for it read it as token types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class SourceTokens:
         return len(self.ids)
 
     def characters(self, start: int, end: int) -> tuple[int, int]:
-        """Code point range of tokens [start, end), without white space tokens at its ends; empty if they are all."""
+        """Code point range of tokens [start, end) without white space tokens at its ends; empty if all are."""
         visible = [(first, last) for first, last in self.offsets[start:end] if first < last]
         return (visible[0][0], visible[-1][1]) if visible else (0, 0)
 
@@ -66,7 +66,7 @@ class SourceTokens:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The prompt's part before the text, the same for a whole run. `label_ends[k]`: place of label k's last token."""
+    """The prompt before the text, the same for a whole run. `label_ends[k]` is the place of label k's last token."""
 
     ids: tuple[int, ...]
     label_ends: tuple[int, ...]
@@ -96,14 +96,14 @@ class Tagged:
 
 
 class PromptEncoder:
-    """Encodes for one base. `tokenizer` is a Hugging Face fast tokenizer (offsets are needed)."""
+    """Encodes for one base. `tokenizer` is a Hugging Face fast tokenizer, because offsets are needed."""
 
     def __init__(self, tokenizer: Any, tags: TagFormat) -> None:
         self.tags = tags
         self._tokenizer = tokenizer
 
     def encode_head(self, labels: LabelSet) -> Head:
-        """Labels with their descriptions, up to and with the mark that the text follows."""
+        """Encode the labels with their descriptions, and the mark behind which the text begins."""
         tags = self.tags
         ids = list(tags.head)
         ends, names = [], []
@@ -136,7 +136,7 @@ class PromptEncoder:
         return [(one, source.part(one.first, one.last)) for one in chunks]
 
     def encode_tagged(self, source: SourceTokens, spans: Sequence[Span], labels: LabelSet, trie: LabelTrie) -> Tagged:
-        """The right answer for sorted, disjoint `spans`, walked through the same guide that decoding obeys."""
+        """Encode the right answer for sorted, disjoint `spans`, with the same guide that decoding obeys."""
         token_spans, moved, dropped = self._token_spans(source, spans, labels)
         ids = write(source.ids, token_spans, trie, self.tags)
         guide = Guide(source.ids, source.borders, trie, self.tags)
@@ -201,7 +201,7 @@ def _cover(source: SourceTokens, span: Span, label: int) -> TokenSpan | None:
 
 
 def _strip(text: str, start: int, end: int) -> tuple[int, int]:
-    """Without surrounding white space: some tokenizers count the blank before a word as part of it."""
+    """Offsets without surrounding white space. Some tokenizers count the blank before a word as part of it."""
     while start < end and text[start].isspace():
         start += 1
     while end > start and text[end - 1].isspace():

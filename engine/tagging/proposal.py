@@ -1,7 +1,7 @@
 """One text on its way through decoding: its guide, its draft, and the decisions that the next pass must settle.
 
-Holds no torch. The decoder feeds `feed` to the model and tells the outcome of each decision; this object keeps the
-answer, the scores, and what is drafted next.
+Holds no torch. The decoder feeds `feed` to the model and reports the outcome of each decision. A Proposal keeps the
+answer, the scores, and the next draft.
 """
 
 import math
@@ -14,7 +14,7 @@ from .prompt import SourceTokens
 from .tags import TagFormat
 
 COPY_DRAFT = 16
-"""Source tokens drafted as plain copies where no drafter proposes anything."""
+"""How many source tokens are drafted as plain copies where there is no drafter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Choice:
 
 
 class Proposal:
-    """Drafting and accepting for one source, `most` tokens at once; None is the reference, a token at a time.
+    """Drafts and accepts for one source, `most` tokens at once. None is the reference: one token at a time.
 
     `answer` holds the decided tokens and, behind them, the drafted ones; the guide stands at its end. `copied` counts
     source tokens for each. The model has read the first `read` of them. Between rounds, `feed` is what it should read
@@ -109,7 +109,7 @@ class Proposal:
         self.copied.append(self.guide.state.copied)
 
     def _propose_step(self) -> None:
-        """The reference: one token a round, forced ones too."""
+        """The reference: one token in each round, also a forced one."""
         self.choices = []
         allowed = self.guide.allowed()
         if len(self.answer) == self.read and len(allowed) == 1:
@@ -119,7 +119,7 @@ class Proposal:
             self.choices = [self._choice(allowed)]
 
     def _propose_draft(self) -> None:
-        """Extend the answer by forced and drafted tokens, noting each decision, until the draft has nothing to say."""
+        """Extend the answer by forced and drafted tokens and note each decision, until there is no draft."""
         self.choices = []
         while not self.guide.is_finished:
             allowed = self.guide.allowed()
@@ -138,11 +138,11 @@ class Proposal:
         return Choice(after, state, allowed, tuple(bias), self._drafted(state, after, bias))
 
     def _drafted(self, state: State, after: int, bias: Sequence[float]) -> int | None:
-        """What the model is likely to choose: what it said here before, else what the evidence says.
+        """What the model is likely to choose: its own choice of an earlier round, else what the evidence says.
 
-        A pass over a draft that fell also decided on all that stood behind the fall. Those decisions were taken after
-        a wrong token, so they do not count, but 99 in 100 come out the same again (labels: 94), against 98 of the
-        drafter's own on copying or opening, 95 on closing and 76 on labels.
+        A pass over a rejected draft also took the decisions behind the first wrong token. They do not count, because
+        they follow a wrong token. But of 100 of them 99 come out the same again (of labels 94). Of 100 choices of the
+        drafter the model makes 98 too on copying or opening, 95 on closing and 76 on labels.
         """
         if self._most is None or after >= self._most:
             return None

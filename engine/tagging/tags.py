@@ -32,7 +32,7 @@ _CLOSE = ("]]", "}}", ">>", "]", "}", ">")
 
 
 class Tokenizer(Protocol):
-    """The few things asked of a Hugging Face fast tokenizer."""
+    """What the tag format needs from a Hugging Face fast tokenizer."""
 
     bos_token_id: int | None
 
