@@ -14,20 +14,22 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .engine.version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from .adapters.fit import FitConfig, FitEvent, FitResult
+    from .adapters.config import FitConfig
+    from .adapters.fit import FitEvent, FitResult
     from .engine.errors import NerxError
     from .engine.run.frame import extract_frame
     from .engine.span import Extraction, Span
     from .engine.tagging.extractor import Extractor
 
-__version__ = "0.1.0"
 __all__ = ["Extraction", "Extractor", "FitConfig", "FitResult", "NerxError", "Span", "extract_frame", "fit"]
 
 _HOMES = {
     "Extraction": ".engine.span",
     "Extractor": ".engine.tagging.extractor",
-    "FitConfig": ".adapters.fit",
+    "FitConfig": ".adapters.config",
     "FitResult": ".adapters.fit",
     "NerxError": ".engine.errors",
     "Span": ".engine.span",
@@ -41,7 +43,7 @@ def fit(seeds: str | Path, *, progress: "Callable[[FitEvent], None] | None" = No
     `options` are the fields of :class:`FitConfig` (`out`, `budget`, `seed`, ...); `progress` hears of every step.
     Raises SeedError for bad seeds and OutputError when the adapter exists already, both before any training.
     """
-    from .adapters.fit import FitConfig
+    from .adapters.config import FitConfig
     from .adapters.fit import fit as run
 
     return run(FitConfig(seeds=Path(seeds), **options), progress)

@@ -1,1 +1,1 @@
-"""The domain adapter: seeds in, LoRA and contrastive training, evaluation, the adapter folder out. Never prints."""
+"""Trains, evaluates and writes the domain adapter: seeds in, an adapter folder out. Nothing here prints."""

@@ -1,7 +1,8 @@
-"""One line of the native seed format: a decoded JSON value in, a Seed or a Label out, or all that is wrong with it.
+"""Checks one line of the native seed format: a decoded JSON value in, a Seed or a Label out.
 
-Knows nothing of files. A message says what was seen, a semicolon, and what to do. Checked by hand and not by a schema
-library, since half of the checks are about offsets in a text and the other half is the wording.
+A bad line raises LineError, which lists everything that is wrong with it. Each message says what was seen and, after a
+semicolon, what to do. This module knows nothing of files. It uses no schema library, because half of the checks are
+about offsets in a text and the other half is the wording.
 """
 
 import json
@@ -29,11 +30,11 @@ FOREIGN_KEYS = {
     "annotations": "Label Studio data",
     "predictions": "Label Studio data",
 }
-"""Keys by which the formats of other annotation tools are recognised, to say more than "unknown key"."""
+"""Keys of other annotation tools. Known by name, they get a better message than "unknown key"."""
 
 
 class LineError(ValueError):
-    """What is wrong with one line; `messages` holds at least one."""
+    """One line is bad. `messages` says what is wrong with it, and holds at least one message."""
 
     def __init__(self, messages: Iterable[str]) -> None:
         self.messages = tuple(messages)
@@ -41,7 +42,7 @@ class LineError(ValueError):
 
 
 def is_definition(record: Mapping[str, Any]) -> bool:
-    """Whether a line defines a label, and is not an annotated text."""
+    """Whether a line defines a label; otherwise it is an annotated text."""
     return "label" in record and not record.keys() & {"text", "entities", "spans"}
 
 
@@ -78,7 +79,7 @@ def parse_seed(record: Mapping[str, Any], where: str) -> Seed:
 
 
 def labels_named(record: Mapping[str, Any]) -> list[str]:
-    """The sound labels among a line's entities, whatever else is wrong with the line."""
+    """The valid labels among a line's entities, even if other things are wrong with the line."""
     entities = _entities(record)
     entities = entities if isinstance(entities, list) else []
     named = [entity.get("label") for entity in entities if isinstance(entity, dict)]
@@ -176,7 +177,7 @@ def _offset_problems(start: int, end: int, text: str, recorded: object) -> Itera
 
 
 def _true_place(start: int, end: int, text: str, recorded: str | None) -> str:
-    """Where the mention really is when the offsets count other units, or are off; "" when nothing tells."""
+    """Say where the mention really is, if the offsets count other units or are off; "" if that is unknown."""
     for unit, codec, width in (("UTF-16", "utf-16-le", 2), ("byte", "utf-8", 1)):
         units = text.encode(codec)
         if not 0 <= start < end <= len(units) // width or len(units) // width == len(text):
@@ -212,7 +213,7 @@ def _named(text: str, span: Span) -> str:
 
 
 def _surrogate(text: str) -> int | None:
-    """Where JSON's escapes left half of a surrogate pair, which no UTF-8 file can hold; None when nowhere."""
+    """The index of a lone half of a surrogate pair, or None. JSON's escapes allow one; no UTF-8 file can hold it."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -221,7 +222,7 @@ def _surrogate(text: str) -> int | None:
 
 
 def _shown(value: object) -> str:
-    """A JSON value as the user wrote it, cut to a glance."""
+    """A JSON value as the user wrote it, cut to 40 characters."""
     written = json.dumps(value, ensure_ascii=False)
     return written if len(written) <= 40 else f"{written[:37]}..."
 

@@ -1,4 +1,4 @@
-"""New texts from annotated ones. Text and offsets only."""
+"""Makes new texts from annotated ones. Works on text and offsets only."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from ..engine.span import Seed, Span
 
 
 def mentions_of(seeds: Sequence[Seed]) -> dict[str, tuple[str, ...]]:
-    """Every label's distinct mention texts, sorted."""
+    """The distinct mention texts of every label, sorted."""
     found: dict[str, set[str]] = {}
     for seed in seeds:
         for span in seed.spans:
@@ -18,7 +18,7 @@ def mentions_of(seeds: Sequence[Seed]) -> dict[str, tuple[str, ...]]:
 def swap_mentions(
     text: str, spans: Sequence[Span], mentions: Mapping[str, Sequence[str]], rng: random.Random, rate: float = 0.5
 ) -> tuple[str, tuple[Span, ...]]:
-    """The text with mentions replaced, each at `rate`, by others of the same label; spans in the new offsets.
+    """Replace each mention, with probability `rate`, by another of its label. Returns the new text and its spans.
 
     Source: mention replacement of Dai & Adel 2020, "An Analysis of Simple Data Augmentation for NER".
     """

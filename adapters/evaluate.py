@@ -1,4 +1,4 @@
-"""Measuring an adapter on annotated texts, with the same extractor that production uses."""
+"""Measures an adapter on annotated texts, with the same extractor that production uses."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from ..engine.tagging.extractor import Extractor
 
 
 def evaluate_adapter(extractor: Extractor, seeds: Sequence[Seed]) -> Evaluation:
-    """Strict scores over `seeds`; every label is asked for on every text. A text that fails counts as nothing found."""
+    """Strict scores over `seeds`, asking for all labels in every text. A text that fails counts as nothing found."""
     texts = [seed.text for seed in seeds]
     found = [extraction.spans or () for extraction in extractor.extract(texts)]
     return evaluate(

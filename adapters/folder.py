@@ -1,4 +1,4 @@
-"""The adapter folder: written beside its final name and moved there whole, or not at all."""
+"""The adapter folder. It is written beside its final name and renamed when it is complete."""
 
 import datetime
 import json
@@ -9,26 +9,25 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..engine.errors import OutputError
 from ..engine.span import Seed
 from ..engine.tagging.card import AdapterCard, folder_digests
 from ..engine.tagging.extractor import Extractor
-from .course import Learned
+from ..engine.version import __version__
+from .config import FitConfig
 from .reader import SeedFile
 from .readme import model_card
 from .trainer import Trainer
-
-if TYPE_CHECKING:
-    from .fit import FitConfig
+from .training import Learned
 
 GOLDEN = 8
-"""Texts whose exact outputs are kept, so that `nerx doctor` can replay them elsewhere."""
+"""Number of texts whose exact outputs the folder keeps, so that another machine can replay them."""
 
 
 def check_output(out: Path, *, overwrite: bool) -> None:
-    """Raises OutputError when `out` is in the way, or is no adapter that `overwrite` could replace."""
+    """Raises OutputError when `out` exists, unless `overwrite` is set and `out` is an adapter folder."""
     if not out.exists():
         return
     if not overwrite:
@@ -40,11 +39,9 @@ def check_output(out: Path, *, overwrite: bool) -> None:
 
 
 def new_card(
-    draft: AdapterCard, trainer: Trainer, seeds: SeedFile, config: "FitConfig", learned: Learned, *, seconds: float
+    draft: AdapterCard, trainer: Trainer, seeds: SeedFile, config: FitConfig, learned: Learned, *, seconds: float
 ) -> AdapterCard:
-    """The card of a finished training; `draft` has what the extractor needs."""
-    from .. import __version__
-
+    """The card of a finished training. `draft` is the card that the extractor already works with."""
     options = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()}
     scores: dict[str, Any] = {"epochs": learned.epochs, "held_out_texts": learned.held_out}
     if learned.evaluation is not None:
@@ -55,7 +52,7 @@ def new_card(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         seeds_digest=seeds.digest,
         seeds=len(seeds.seeds),
-        options={**options, "recipe": asdict(trainer.recipe)},
+        options={**options, "recipe": asdict(trainer.hyperparameters)},
         scores=scores,
         curve=[asdict(point) for point in learned.curve],
         seen=sorted({seed.text[span.start : span.end] for seed in seeds.seeds for span in seed.spans}),
@@ -67,7 +64,7 @@ def new_card(
 
 
 def write_adapter(out: Path, trainer: Trainer, card: AdapterCard, extractor: Extractor, seeds: Sequence[Seed]) -> None:
-    """Write the folder: PEFT's files, the drafter, golden outputs, the card, a README."""
+    """Write the folder: PEFT's files, the drafter, golden outputs, the card, a README. Raises OutputError."""
     fresh = out.with_name(f".{out.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
@@ -95,7 +92,7 @@ def _write_golden(path: Path, extractor: Extractor, seeds: Sequence[Seed]) -> No
 
 
 def peak_bytes() -> int:
-    """The most memory this process has held so far."""
+    """The most memory that this process has held so far, in bytes."""
     status = Path("/proc/self/status")
     if status.is_file():  # getrusage's figure starts from the parent's peak on Linux
         return next(int(line.split()[1]) << 10 for line in status.read_text().splitlines() if line.startswith("VmHWM"))

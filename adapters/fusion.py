@@ -1,4 +1,4 @@
-"""How much the drafter's evidence weighs: alpha, and the temperature that turns fused logits into probabilities."""
+"""Chooses alpha, the weight of the drafter's evidence, and the temperature that turns fused logits into scores."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ from torch import Tensor
 from ..engine.tagging.drafter import Drafter, Evidence
 from ..engine.tagging.model import LanguageModel
 from ..engine.tagging.prompt import Decision
-from .dataset import Batch, Example
+from .batch import Batch
+from .dataset import Example
 from .objective import read
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
@@ -19,7 +20,10 @@ TEMPERATURES = (0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One decision on held-out text, both readers' views: logits and bias (choices,), index of the right choice."""
+    """One decision on held-out text, as both readers see it: the model's logits and the drafter's bias.
+
+    logits, bias: (choices,). right: index of the right choice.
+    """
 
     logits: Tensor
     bias: Tensor
@@ -28,7 +32,10 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """By default both readers count alike, and scores are taken warmer than a model that knows its seeds is itself."""
+    """How the two readers are fused. By default both count the same.
+
+    The default temperature is above 1, because a model is too sure of itself after it has learned its seeds.
+    """
 
     alpha: float = 1.0
     temperature: float = 2.0
@@ -37,12 +44,12 @@ class Fusion:
 DEFAULT = Fusion()
 
 PRIOR_NATS = 10.0
-"""What it costs, in nats, to leave the default by 1 in alpha or by a factor e in temperature."""
+"""The penalty, in nats, for leaving the default by 1 in alpha or by a factor e in temperature."""
 
 
 @torch.inference_mode()
 def judge(model: LanguageModel, drafter: Drafter, batch: Batch, examples: Sequence[Example]) -> list[Judged]:
-    """Both readers at every decision of the right answers, read in one pass each."""
+    """Ask both readers about every decision of the right answers, in one forward pass."""
     states, text, labels, known = read(model, batch)
     shares = drafter(text, batch.lengths, labels[batch.head_of], known).float().cpu().numpy()
     judged = []
@@ -66,12 +73,12 @@ def _judge_one(model: LanguageModel, state: Tensor, evidence: Evidence, decision
 
 
 def choose_fusion(judged: Sequence[Judged]) -> Fusion:
-    """The alpha and temperature under which the right choices are most likely, shrunk to the defaults.
+    """The alpha and temperature that make the right choices most likely, drawn towards the defaults.
 
-    Likelihood over decisions, not F1 over texts: with a handful of held-out texts it is by far the steadier judge. The
-    temperature (Guo et al. 2017, "On Calibration of Modern Neural Networks") is searched along, so that an alpha is
-    not refused merely because two confident readers add up to an overconfident one. The shrinking matters where only
-    three or four texts could be held out.
+    The search maximises the likelihood of decisions and not the F1 of texts, which jumps about on a handful of
+    held-out texts. It includes the temperature (Guo et al. 2017, "On Calibration of Modern Neural Networks"), because
+    two confident readers add up to an overconfident one, and that alone must not rule an alpha out. The defaults matter
+    most where only three or four texts could be held out.
     """
     if not judged:
         return DEFAULT

@@ -1,4 +1,4 @@
-"""What is weak in seeds that can be read: one line of advice a finding. Needs no model; nothing here stops a run."""
+"""Finds what is weak in readable seeds, and gives one line of advice for each finding. Never stops a run."""
 
 import re
 from collections import Counter, defaultdict
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ..engine.span import Seed
 
 FEW_MENTIONS = 5
-"""A label with fewer mentions than this is named; five-shot is the least that published results speak of."""
+"""A label with fewer mentions gets a warning. Published results start at five shots."""
 
 _Places = defaultdict[str, list[str]]
 
@@ -29,7 +29,7 @@ def few_mentions(seeds: Sequence[Seed]) -> Iterator[str]:
 
 
 def single_text(seeds: Sequence[Seed]) -> Iterator[str]:
-    """Labels whose mentions all stand in one text, so that none can be held out to check what was learned."""
+    """Labels whose mentions are all in one text, so that none can be held out to check what was learned."""
     texts_with: _Places = defaultdict(list)
     for seed in seeds:
         for label in {span.label for span in seed.spans}:
@@ -40,7 +40,7 @@ def single_text(seeds: Sequence[Seed]) -> Iterator[str]:
 
 
 def same_label_written_twice(seeds: Sequence[Seed]) -> Iterator[str]:
-    """Labels that only capitals, spaces or punctuation tell apart."""
+    """Labels that differ only in capitals, spaces or punctuation."""
     writings: _Places = defaultdict(list)
     for label in sorted({span.label for seed in seeds for span in seed.spans}):
         if plain := re.sub(r"[\W_]+", "", label.casefold()):
@@ -51,7 +51,7 @@ def same_label_written_twice(seeds: Sequence[Seed]) -> Iterator[str]:
 
 
 def conflicting_labels(seeds: Sequence[Seed]) -> Iterator[str]:
-    """Mentions of the same words under several labels: right when the context decides, else a slip."""
+    """The same words under several labels. This is right when the context decides, and a mistake otherwise."""
     for mention, places_of in _mentions(seeds).items():
         if len(places_of) > 1:
             seen = ", ".join(f"{label!r} ({_listed(places)})" for label, places in sorted(places_of.items()))
@@ -59,7 +59,7 @@ def conflicting_labels(seeds: Sequence[Seed]) -> Iterator[str]:
 
 
 def left_bare(seeds: Sequence[Seed]) -> Iterator[str]:
-    """Words annotated in one place and not in another: what is left bare is taught as "no entity"."""
+    """Words that are annotated in one place and bare in another. A bare mention teaches the model "no entity"."""
     known = _mentions(seeds)
     by_first_word: defaultdict[str, list[str]] = defaultdict(list)
     for mention in known:
@@ -78,7 +78,7 @@ def left_bare(seeds: Sequence[Seed]) -> Iterator[str]:
 
 
 def inside_words(seeds: Sequence[Seed]) -> Iterator[str]:
-    """Mentions that begin or end inside a word, in scripts that put spaces between words: most often a slip."""
+    """Mentions that begin or end inside a word, in scripts with spaces between words. Most are mistakes."""
     for seed in seeds:
         for span in seed.spans:
             start, end = span.start, span.end
@@ -110,13 +110,13 @@ def _stands_bare(seed: Seed, mention: str, start: int) -> bool:
 
 
 def _joins_letters(text: str, at: int) -> bool:
-    """Whether the border before `text[at]` parts two letters of a script below Hebrew: Latin, Greek, Cyrillic."""
+    """Whether letters of a script below Hebrew (Latin, Greek, Cyrillic) stand on both sides of the border at `at`."""
     pair = text[max(at - 1, 0) : at + 1]
     return len(pair) == 2 and all(char.isalpha() and char < "\u0590" for char in pair)
 
 
 def _listed(places: Sequence[str]) -> str:
-    """The first three places, their file named once, and how many there are beyond: `seeds.jsonl:3, :9 and 2 more`."""
+    """The first three places, with their file named once, and the number of others: `seeds.jsonl:3, :9 and 2 more`."""
     file = places[0].rpartition(":")[0]
     later = [place.removeprefix(file) if file else place for place in places[1:3]]
     more = f" and {len(places) - 3} more" if len(places) > 3 else ""

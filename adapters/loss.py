@@ -35,7 +35,8 @@ def contrastive_loss(
 
     mentions: (n, d), labels: (n,) label ids; anchors: (m, d), anchor_labels: (m,); negatives: (k, d) spans that are no
     mention (shifted, truncated, or outside). For each mention the positives are the other mentions and the anchors of
-    its label; everything else is in the denominator. Vectors are normalised here. Zero when nothing has a positive.
+    its label; everything else is in the denominator. This function normalises the vectors. The loss is zero when no
+    mention has a positive.
 
     Source: the L_out form of Khosla et al. 2020, "Supervised Contrastive Learning"; negatives next to the border after
     the idea of CLLMFS (Tang et al. 2024, arXiv 2408.12834).

@@ -1,6 +1,6 @@
 """The training objective: legal-token, draft and contrastive losses of one batch, from one forward pass.
 
-Used by `fit` and by the recipe of the embedded base alike.
+Both `fit` and the recipe of the embedded base use it.
 """
 
 from dataclasses import dataclass
@@ -10,23 +10,14 @@ from torch import Tensor, nn
 
 from ..engine.tagging.drafter import Drafter, windows
 from ..engine.tagging.model import LanguageModel
-from .dataset import Batch
+from .batch import Batch
+from .hyperparameters import LossWeights
 from .loss import contrastive_loss, draft_loss, legal_token_loss
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """What each part of the objective counts. `plain` is ordinary cross-entropy over the whole vocabulary."""
-
-    draft: float = 1.0
-    contrast: float = 0.1
-    plain: float = 0.0
-    temperature: float = 0.1
-
-
-@dataclass(frozen=True, slots=True)
 class Losses:
-    """Scalar tensors. `total` is what to differentiate."""
+    """Scalar tensors. Training differentiates `total`; the others are for the progress report."""
 
     total: Tensor
     legal: Tensor
@@ -35,7 +26,10 @@ class Losses:
 
 
 class Projection(nn.Module):
-    """The contrastive space: a mention is its first and last token's windows; thrown away after training."""
+    """Maps mentions and label names into the space of the contrastive loss. Training throws it away at the end.
+
+    A mention is given by the windows of its first and of its last token.
+    """
 
     def __init__(self, width: int, window: int, out: int = 128) -> None:
         super().__init__()
@@ -49,8 +43,10 @@ class Projection(nn.Module):
         return projected
 
 
-def losses(model: LanguageModel, drafter: Drafter, projection: Projection, batch: Batch, weights: Weights) -> Losses:
-    """One forward pass over prompt and answer, then the three losses; a weight of 0 skips its computation."""
+def losses(
+    model: LanguageModel, drafter: Drafter, projection: Projection, batch: Batch, weights: LossWeights
+) -> Losses:
+    """One forward pass over prompt and answer, then the three losses. A loss of weight 0 is not computed."""
     states, text, labels, known = read(model, batch)
     zero = states.new_zeros(())
     counts = [len(group.right) for group in batch.decisions]
@@ -66,26 +62,30 @@ def losses(model: LanguageModel, drafter: Drafter, projection: Projection, batch
         contrast = _contrast(projection, windows(text, batch.lengths), labels, batch, weights.temperature)
     total = legal + weights.draft * draft + weights.contrast * contrast
     if weights.plain:
-        row, slot, token = batch.answers.unbind(1)
-        total = total + weights.plain * nn.functional.cross_entropy(model.logits(states[row, slot]).float(), token)
+        answers = batch.answers
+        logits = model.logits(states[answers.row, answers.slot]).float()
+        total = total + weights.plain * nn.functional.cross_entropy(logits, answers.token)
     return Losses(total, legal.detach(), draft.detach(), contrast.detach())
 
 
 def _contrast(projection: Projection, text: Tensor, labels: Tensor, batch: Batch, temperature: float) -> Tensor:
-    spans, anchors = batch.spans, batch.anchors
-    vectors = projection(text, spans[:, 0], spans[:, 1], spans[:, 2])
-    is_mention = spans[:, 3] >= 0
-    names = projection.anchor(labels[anchors[:, 0], anchors[:, 1]])
+    stretches, anchors = batch.stretches, batch.anchors
+    vectors = projection(text, stretches.row, stretches.first, stretches.last)
+    is_mention = stretches.label >= 0
+    names = projection.anchor(labels[anchors.head, anchors.place])
     return contrastive_loss(
-        vectors[is_mention], spans[is_mention, 3], names, anchors[:, 2], vectors[~is_mention], temperature
+        vectors[is_mention], stretches.label[is_mention], names, anchors.label, vectors[~is_mention], temperature
     )
 
 
 def read(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """States of a batch: of all its slots, of its texts (batch, text + 1, width), of the label names of each head
-    (heads, labels, width); and which of these a row knows (batch, labels)."""
+    """Read a batch in one forward pass. Returns three tensors of states, and which labels each row knows.
+
+    The states are those of all slots (batch, row, width), of the texts (batch, text + 1, width) and of the label names
+    in each head (heads, labels, width). The last tensor is boolean (batch, labels).
+    """
     heads, states = model.states_behind(batch.heads, batch.tokens, batch.head_of)
-    return states, _gather(states, batch.text), _gather(heads, batch.labels), batch.known[batch.head_of]
+    return states, _gather(states, batch.text), _gather(heads, batch.label_ends), batch.known[batch.head_of]
 
 
 def _gather(states: Tensor, slots: Tensor) -> Tensor:

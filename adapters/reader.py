@@ -1,7 +1,7 @@
-"""Seed and label files into Seeds and Labels; every bad line is reported, not only the first.
+"""Reads seed and label files into Seeds and Labels. Reports every bad line, not only the first.
 
 Native format, UTF-8, one JSON object a line: annotated texts (`{"text", "entities"}`) and, if wanted, label definitions
-(`{"label", "description"}`). What one line may hold is `annotation`'s business, what is merely weak is `lint`'s.
+(`{"label", "description"}`). `annotation` checks a single line; `lint` finds what is only weak.
 """
 
 import codecs
@@ -27,7 +27,7 @@ FILE_STARTS = {
     b"PK\x03\x04": "a zip or Excel file",
     b"PAR1": "a Parquet file",
 }
-"""First bytes of files often given by mistake: one message says it better than one for every line of noise."""
+"""First bytes of files that are often given by mistake. They get one message, and not one for every line."""
 
 DEFINITION = '{"label": "place", "description": "a city, country or region"}'
 
@@ -45,11 +45,11 @@ class SeedFile:
 
 
 def read_seeds(path: Path, *, definitions: Sequence[Label] = (), training: bool = True) -> SeedFile:
-    """Read and check a seed file. `definitions` (of `--labels`) come before, and win over, those in the file.
+    """Read and check a seed file. `definitions` (from `--labels`) come first, and win over those in the file.
 
-    With `training`, what would spoil it is refused too: a label that occurs once, one text annotated in two ways; and
-    exact duplicates and labels that no seed uses are left out, with a warning, beside those of `lint`. Without it (a
-    dev or test file), the texts and labels are taken as they are.
+    With `training`, the function also refuses what would spoil training: a label that occurs once, and one text
+    annotated in two ways. It leaves out exact duplicates and labels that no seed uses, with a warning, and adds the
+    warnings of `lint`. Without `training` (a dev or test file), it takes the texts and labels as they are.
     Raises SeedError with one `file:line: what was seen; what to do` for every problem in the file.
     """
     data = _read(path)
@@ -92,13 +92,13 @@ def read_labels(path: Path) -> tuple[Label, ...]:
 
 @dataclass(slots=True)
 class _Reading:
-    """What has been read of one file so far. Line 0 stands for the file as a whole."""
+    """What has been read from one file so far. Line 0 stands for the whole file."""
 
     path: Path
     seeds: dict[int, Seed] = field(default_factory=dict)
     definitions: dict[str, tuple[Label, int]] = field(default_factory=dict)
     mentions: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    """label -> the line of each of its mentions, those on bad lines included."""
+    """label -> the line of each of its mentions, also of those on bad lines."""
     problems: list[tuple[int, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     has_unread_lines: bool = False
@@ -125,7 +125,7 @@ class _Reading:
             self.problems.append((0, f"no entity in any of {len(self.seeds)} texts; annotate some"))
 
     def check_repeated_texts(self) -> None:
-        """Refuse a text annotated in two ways; leave an exact duplicate out, since it would leak into the holdout."""
+        """Refuse a text annotated in two ways. Leave out an exact duplicate, since it would leak into the holdout."""
         first_with: dict[str, int] = {}
         for number, seed in list(self.seeds.items()):
             first = first_with.setdefault(seed.text, number)
@@ -142,8 +142,8 @@ class _Reading:
                 self.mentions[span.label].remove(number)
 
     def check_single_mentions(self) -> None:
-        """Refuse a label with one mention: it cannot be learned and checked. A line that could not be read may hold
-        another, so nothing is said then."""
+        """Refuse a label with one mention: it cannot be both learned and checked. If some line could not be read, that
+        line may hold another mention, and then no label is refused."""
         for label, lines in self.mentions.items():
             if len(lines) == 1 and not self.has_unread_lines:
                 close = did_you_mean(label, self.mentions.keys() - {label})
@@ -158,7 +158,7 @@ class _Reading:
             raise SeedError([f"{self._at(number)}: {message}" for number, message in in_order])
 
     def label_set(self, definitions: Sequence[Label], *, used_only: bool) -> LabelSet:
-        """Defined labels, then the others that occur; `used_only` leaves out, with a warning, what does not occur."""
+        """Defined labels, then the others that occur. `used_only` leaves out labels without mentions and warns."""
         defined = {label.name: label for label in definitions}
         for name, (label, _) in self.definitions.items():
             defined.setdefault(name, label)
@@ -196,7 +196,7 @@ def _read(path: Path) -> bytes:
 
 
 def _records(path: Path, data: bytes) -> Iterator[tuple[int, dict[str, Any] | LineError]]:
-    """(line number from 1, JSON object or what is wrong with the line); blank lines are passed over."""
+    """Yield (line number from 1, JSON object or what is wrong with the line). Skips blank lines."""
     text = data.removeprefix(codecs.BOM_UTF8)
     if _first_line(text).startswith(b"[") or _first_line(text) == b"{":
         message = "one JSON value over the whole file; write one JSON object a line"
@@ -227,7 +227,7 @@ def _record(line: bytes, at: int) -> dict[str, Any] | LineError:
 
 
 def _mapping(path: Path, data: bytes) -> dict[str, Any] | None:
-    """The file as one JSON object of names to descriptions; None when it is a file of definition lines."""
+    """The file as one JSON object of names to descriptions; None if it is a file of definition lines."""
     text = data.removeprefix(codecs.BOM_UTF8)
     try:
         value = json.loads(text, object_pairs_hook=_object)
@@ -239,7 +239,7 @@ def _mapping(path: Path, data: bytes) -> dict[str, Any] | None:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; a key given twice, which json.loads would settle in silence, is a problem."""
+    """A JSON object. Raises LineError for a key given twice, which json.loads would accept in silence."""
     record = dict(pairs)
     if len(record) < len(pairs):
         keys = [key for key, _ in pairs]

@@ -1,4 +1,4 @@
-"""The README.md inside an adapter folder: a model card for people."""
+"""Writes the README.md of an adapter folder, a model card for people."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def model_card(card: AdapterCard) -> str:
-    """Markdown: what it finds, how well, how it was made, how to use it."""
+    """Markdown that says what the adapter finds, how well, how it was made, and how to use it."""
     labels = "\n".join(f"| {label.name} | {label.description or '-'} |" for label in card.labels)
     return f"""# nerx adapter: {", ".join(card.labels.names)}
 
@@ -69,5 +69,5 @@ def _curve(card: AdapterCard) -> str:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """A bar a value, from 0 to 1."""
+    """One bar for each value from 0 to 1."""
     return "".join(_BARS[min(7, max(0, int(8 * value)))] for value in values)

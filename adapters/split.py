@@ -1,8 +1,8 @@
-"""Seeds into train and dev, or into folds, so that both sides know every label in proportion.
+"""Splits seeds into train and dev, or into folds, so that both sides have every label in proportion.
 
 Iterative stratification: Sechidis, Tsoumakas and Vlahavas, "On the Stratification of Multi-Label Data", ECML PKDD 2011,
-algorithm 1. A text counts once for each label in it. Written out here because the packages that have it bring
-scikit-learn along, and because of one rule they lack: no label may leave the training side.
+algorithm 1. A text counts once for each label in it. nerx has its own code for this because the packages that offer it
+need scikit-learn, and because they lack one rule: no label may leave the training side.
 """
 
 from collections import Counter
@@ -12,11 +12,11 @@ from random import Random
 from ..engine.span import Seed
 
 MIN_SEEDS = 10
-"""Below this, `split` holds nothing out: a dev score on one or two texts is noise, and training misses every text."""
+"""With fewer seeds `split` holds nothing out: a score on one or two texts is noise, and training needs each text."""
 
 
 def split(seeds: Sequence[Seed], share: float, seed: int) -> tuple[list[Seed], list[Seed]]:
-    """Train and dev seeds, both in their old order; dev holds about `share` (a fraction, 0 to below 1) of the texts.
+    """Train and dev seeds, both in their old order. Dev holds about `share` of the texts, a fraction from 0 to below 1.
 
     Every label keeps at least one text in train, so dev may lack a label that occurs in a single text. With fewer than
     MIN_SEEDS seeds, or `share` 0, dev is empty: use `folds` there. The same `seed` gives the same split on any machine.
@@ -33,10 +33,10 @@ def split(seeds: Sequence[Seed], share: float, seed: int) -> tuple[list[Seed], l
 
 
 def folds(seeds: Sequence[Seed], k: int, seed: int) -> list[tuple[list[Seed], list[Seed]]]:
-    """(train, held out) for each of up to `k` folds; no text is held out twice, and every label stays in each train.
+    """(train, held out) for each of up to `k` folds. No text is held out twice, and every train side has every label.
 
-    A text that alone carries a label is in train everywhere and never held out. Folds that would hold nothing out are
-    dropped, so fewer than `k` come back for very few seeds, and none for one. Raises ValueError when `k` is below 2.
+    A text that alone carries a label is never held out. A fold that would hold nothing out is dropped, so very few
+    seeds give fewer than `k` folds, and one seed gives none. Raises ValueError when `k` is below 2.
     """
     if k < 2:
         raise ValueError(f"k {k}: at least 2 folds are needed")
@@ -54,8 +54,8 @@ def folds(seeds: Sequence[Seed], k: int, seed: int) -> list[tuple[list[Seed], li
 def _stratify(seeds: Sequence[Seed], shares: Sequence[float], random: Random) -> list[int]:
     """The part of each seed, index for index, so that part `p` gets about `shares[p]` of the texts of every label.
 
-    The label with the fewest texts left goes first, since only it can still be missed; each of its texts goes to the
-    part that lacks the label most, then to the part that lacks texts most, then to chance.
+    The label with the fewest texts left goes first, since it is the hardest to spread. Each of its texts goes to the
+    part that lacks the label most. Of equal parts it goes to the one that lacks texts most, and then chance decides.
     """
     labels_of = [_labels(seed) for seed in seeds]
     texts_with = Counter(label for labels in labels_of for label in labels)
@@ -80,9 +80,9 @@ def _stratify(seeds: Sequence[Seed], shares: Sequence[float], random: Random) ->
 
 
 def _kept_for_training(seeds: Sequence[Seed], part_of: Sequence[int], held_out: Sequence[int]) -> set[int]:
-    """Indices that must stay in train: for each label whose texts all lie in one held-out part, one of its texts.
+    """Indices that must stay in train: one text of each label whose texts all lie in one held-out part.
 
-    The text with the most such labels first, so that few are kept.
+    The text with the most such labels is taken first, so that few are kept.
     """
     parts_with: dict[str, set[int]] = {}
     for seed, part in zip(seeds, part_of, strict=True):

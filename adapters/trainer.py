@@ -1,12 +1,12 @@
-"""Training of one adapter: LoRA in the base, the drafter beside it, both from the same batches.
+"""Trains one adapter: LoRA in the base and the drafter beside it, both from the same batches.
 
-The base's own weights, vocabulary, embeddings and output head are never changed.
+Training never changes the base's own weights, vocabulary, embeddings and output head.
 """
 
 import contextlib
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,55 +17,29 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..engine.label import LabelSet
 from ..engine.span import Seed, Span
-from ..engine.tagging.chunk import chunk
 from ..engine.tagging.drafter import WINDOW, Drafter
-from ..engine.tagging.extractor import OVERLAP, chunk_limit
+from ..engine.tagging.extractor import chunk_limit
 from ..engine.tagging.model import LanguageModel
 from ..engine.tagging.prompt import SourceTokens
 from .augment import mentions_of, swap_mentions
-from .dataset import Batch, Example, batches, choose_labels, collate, encode
+from .batch import collate
+from .dataset import Example, batches, choose_labels, encode
 from .fusion import Judged, judge
-from .objective import Losses, Projection, Weights, losses
+from .hyperparameters import Hyperparameters
+from .objective import Losses, Projection, losses
 
 FEWEST_EPOCHS, MOST_EPOCHS = 4, 30
 
-MIN_SCORE = 0.3
-"""Spans less probable are left out. A span of probability p adds to F1 where p is above half the F1 that is reached
-(Lipton et al. 2014, "Optimal Thresholding of Classifiers to Maximize F1 Measure"), and that is 0.4 to 0.8 here: one
-point of F1 at 5 shots, mean over development texts of six sets."""
+WARM_UP, LEAST_RATE = 0.1, 0.03
+"""Share of the steps that warm up; the least share of the peak learning rate that decay leaves."""
 
 State = list[Tensor]
-"""All that training changes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What a fit does. Rates are AdamW's peak learning rates; shares are of texts an epoch.
-
-    `epochs` None takes as many as give about `steps` steps, within FEWEST_EPOCHS and MOST_EPOCHS, so that a fit takes
-    minutes whatever the number of seeds.
-    Batches are small on purpose: twice the steps of half the tokens cost the same and found more on development texts,
-    at 5 shots (mean of four sets) 46.2 against 44.9 strict F1, at 20 shots (`mit_movie`) 66.9 against 63.2.
-    `full` is the share that sees every label in the order of production, the rest a shuffled, thinned choice; all texts
-    of a batch see the same, so that the prompt's head is read once for them (a step in 0.8 of the time).
-    """
-
-    rank: int = 16
-    steps: int = 240
-    epochs: int | None = None
-    learning_rate: float = 1e-3
-    drafter_rate: float = 5e-4
-    batch_tokens: int = 600
-    full: float = 0.5
-    drop: float = 0.1
-    swap: float = 0.3
-    min_score: float = MIN_SCORE
-    weights: Weights = field(default_factory=Weights)
+"""A copy of every weight that training changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Progress within a training run: steps done of all, and the running means of the losses."""
+    """Progress within a training run: epochs and steps done, and the running means of the losses."""
 
     epoch: float
     step: int
@@ -79,15 +53,15 @@ class Trainer:
     """Owns the trainable weights of one fit. `model` is changed in place: LoRA layers are put into its network."""
 
     def __init__(
-        self, model: LanguageModel, drafter: Drafter | None, labels: LabelSet, recipe: Recipe, seed: int
+        self, model: LanguageModel, drafter: Drafter | None, labels: LabelSet, chosen: Hyperparameters, seed: int
     ) -> None:
         from peft import LoraConfig, get_peft_model
 
         torch.manual_seed(seed)
-        self.recipe, self.labels, self.seed = recipe, labels, seed
+        self.hyperparameters, self.labels, self.seed = chosen, labels, seed
         config = LoraConfig(
-            r=recipe.rank,
-            lora_alpha=2 * recipe.rank,
+            r=chosen.rank,
+            lora_alpha=2 * chosen.rank,
             target_modules="all-linear",
             task_type="CAUSAL_LM",
         )
@@ -104,12 +78,12 @@ class Trainer:
 
     @property
     def flops(self) -> float:
-        """Of the training so far: 2 a weight and token forward, 2 back through frozen weights; LoRA adds little."""
+        """FLOPs so far: for each weight and token 2 forward and 2 backward through frozen weights. LoRA adds little."""
         weights: int = sum(weight.numel() for weight in self.network.parameters())
         return 4.0 * weights * self.tokens_read
 
     def save(self, folder: Path) -> None:
-        """PEFT's files and `drafter.safetensors`."""
+        """Write PEFT's files and `drafter.safetensors`."""
         self.network.save_pretrained(folder)
         (folder / "README.md").unlink(missing_ok=True)
         save_file(
@@ -118,25 +92,25 @@ class Trainer:
         )
 
     def state(self) -> State:
-        """A copy of all that training changes."""
+        """A copy of the weights as they are now."""
         return [weight.detach().clone() for weight in self._weights()]
 
     def restore(self, state: State | None = None) -> None:
-        """Back to an earlier `state`, or to the start."""
+        """Go back to an earlier `state`, or to the start."""
         with torch.no_grad():
             for weight, saved in zip(self._weights(), state or self._start, strict=True):
                 weight.copy_(saved)
 
     def run(self, seeds: Sequence[Seed], epochs: int) -> Iterator[Step]:
-        """Train, yielding after every step; the weights are those of that step while the caller looks."""
+        """Train, and yield after every step. The weights stay those of that step until the caller asks for the next."""
         mentions = mentions_of(seeds)
         rng = random.Random(f"{self.seed}/{len(seeds)}")
         torch.manual_seed(self.seed)
         lora, head = list(filter(_trains, self.network.parameters())), list(self.drafter.parameters())
         optimizer = torch.optim.AdamW(
             [
-                {"params": lora, "lr": self.recipe.learning_rate},
-                {"params": [*head, *self._projection.parameters()], "lr": self.recipe.drafter_rate},
+                {"params": lora, "lr": self.hyperparameters.learning_rate},
+                {"params": [*head, *self._projection.parameters()], "lr": self.hyperparameters.drafter_rate},
             ],
             weight_decay=0.01,
         )
@@ -146,7 +120,7 @@ class Trainer:
             epoch = list(self._epoch(seeds, mentions, rng))
             for place, group in enumerate(epoch):
                 steps = step - place + len(epoch) * (epochs - number)
-                share = min(1.0, (step + 1) / max(1.0, 0.1 * steps)) * max(0.03, 1 - step / steps)
+                share = share_of_peak(step, steps)
                 for parameters, rate in zip(optimizer.param_groups, rates, strict=True):
                     parameters["lr"] = rate * share
                 loss = self._step(optimizer, group, rng)
@@ -156,9 +130,9 @@ class Trainer:
                 yield Step(number + (place + 1) / len(epoch), step, steps, *means)
 
     def _step(self, optimizer: torch.optim.Optimizer, group: Sequence[Example], rng: random.Random) -> Losses:
-        batch = to_device(collate(self.model.encoder, group, rng), self.model.device)
+        batch = collate(self.model.encoder, group, rng).to(self.model.device)
         with fast_kernels(self.model.device):
-            loss = losses(self.model, self.drafter, self._projection, batch, self.recipe.weights)
+            loss = losses(self.model, self.drafter, self._projection, batch, self.hyperparameters.weights)
             torch.autograd.backward(loss.total)
         torch.nn.utils.clip_grad_norm_(self._weights(), 1.0)
         optimizer.step()
@@ -167,33 +141,30 @@ class Trainer:
         return loss
 
     def epochs(self, seeds: Sequence[Seed]) -> int:
-        """Passes over `seeds` that the recipe asks for."""
-        if self.recipe.epochs is not None:
-            return self.recipe.epochs
+        """Passes over `seeds` that the hyperparameters ask for."""
+        if self.hyperparameters.epochs is not None:
+            return self.hyperparameters.epochs
         head = len(self.model.encoder.encode_head(self.labels).ids)
         tokens = sum(head + 2 * len(source) for seed in seeds for source, _ in self.rows(seed))
-        wanted = round(self.recipe.steps * self.recipe.batch_tokens / max(1, tokens))
+        wanted = round(self.hyperparameters.steps * self.hyperparameters.batch_tokens / max(1, tokens))
         return max(FEWEST_EPOCHS, min(MOST_EPOCHS, wanted))
 
     def judge(self, seeds: Sequence[Seed]) -> list[Judged]:
-        """Both readers at every decision of held-out seeds, under all labels."""
+        """Ask both readers about every decision of held-out seeds, with all labels in the prompt."""
         rng = random.Random(0)
         examples = [
             encode(self.model.encoder, *row, self.labels, self._ids) for seed in seeds for row in self.rows(seed)
         ]
         judged: list[Judged] = []
-        for group in batches(examples, 8 * self.recipe.batch_tokens, rng):
-            batch = to_device(collate(self.model.encoder, group, rng), self.model.device)
+        for group in batches(examples, 8 * self.hyperparameters.batch_tokens, rng):
+            batch = collate(self.model.encoder, group, rng).to(self.model.device)
             judged += judge(self.model, self.drafter, batch, group)
         return judged
 
     def rows(self, seed: Seed) -> list[tuple[SourceTokens, tuple[Span, ...]]]:
-        """A seed as the chunks that decoding would make of it, each without the mentions that it cuts."""
-        source = self.model.encoder.encode_source(seed.text)
-        pieces = chunk(seed.text, source.offsets, self.text_limit, min(OVERLAP, self.text_limit // 4))
+        """The chunks that decoding makes of a seed's text, each with the mentions that lie in it whole."""
         rows = []
-        for piece in pieces:
-            part = source.part(piece.first, piece.last)
+        for _, part in self.model.encoder.encode_chunks(seed.text, self.text_limit):
             if len(part):
                 low, high = part.offsets[0][0], part.offsets[-1][1]
                 rows.append((part, tuple(span for span in seed.spans if low <= span.start and span.end <= high)))
@@ -204,15 +175,17 @@ class Trainer:
     ) -> Iterator[list[Example]]:
         rows = []
         for seed in seeds:
-            if rng.random() < self.recipe.swap:
+            if rng.random() < self.hyperparameters.swap:
                 seed = Seed(*swap_mentions(seed.text, seed.spans, mentions, rng))
             rows += self.rows(seed)
         head = len(self.model.encoder.encode_head(self.labels).ids)
-        for group in batches(rows, self.recipe.batch_tokens, rng, lambda row: head + 2 * len(row[0]) + 4 * len(row[1])):
+        for group in batches(
+            rows, self.hyperparameters.batch_tokens, rng, lambda row: head + 2 * len(row[0]) + 4 * len(row[1])
+        ):
             labels = self.labels
-            if rng.random() >= self.recipe.full:
+            if rng.random() >= self.hyperparameters.full:
                 found = [span for _, spans in group for span in spans]
-                labels, _ = choose_labels(labels, found, rng, drop=self.recipe.drop)
+                labels, _ = choose_labels(labels, found, rng, drop=self.hyperparameters.drop)
             yield [encode(self.model.encoder, source, spans, labels, self._ids) for source, spans in group]
 
     def _weights(self) -> list[Tensor]:
@@ -220,22 +193,17 @@ class Trainer:
         return [weight for part in parts for weight in part.parameters() if weight.requires_grad]
 
 
+def share_of_peak(step: int, steps: int) -> float:
+    """The learning rate of a step, counted from 0, as a share of its peak: a linear warm-up, then a linear decay.
+
+    The warm-up takes the first tenth of the steps. The decay runs over all steps and ends at LEAST_RATE.
+    """
+    warm_up = min(1.0, (step + 1) / max(1.0, WARM_UP * steps))
+    return warm_up * max(LEAST_RATE, 1 - step / steps)
+
+
 def _trains(weight: Tensor) -> bool:
     return weight.requires_grad
-
-
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The same batch with its tensors on `device`."""
-
-    def move(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value.to(device)
-        if isinstance(value, tuple):
-            return tuple(map(move, value))
-        return type(value)(*(move(getattr(value, one.name)) for one in fields(value)))
-
-    moved: Batch = move(batch)
-    return moved
 
 
 @contextlib.contextmanager

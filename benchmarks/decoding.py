@@ -28,7 +28,8 @@ from lab.dataset import DEFAULT_DATA, DataError
 from lab.machine import commit, this_machine, usable_cores
 from transformers.utils.logging import disable_progress_bar
 
-from nerx.adapters.fit import FitConfig, fit
+from nerx.adapters.config import FitConfig
+from nerx.adapters.fit import fit
 from nerx.engine.tagging.loading import pick_device
 
 RESULTS = Path(__file__).parent / "results"

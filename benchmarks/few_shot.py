@@ -46,7 +46,7 @@ from rivals.trial import cell_key, resume
 from rivals.zero_shot import ZeroShot
 
 if TYPE_CHECKING:
-    from nerx.adapters.fit import Budget
+    from nerx.adapters.config import Budget
 
 RESULTS = Path(__file__).parent / "results"
 ROWS = (

@@ -41,7 +41,8 @@ from lab.machine import commit, this_machine, usable_cores
 from streaming import make_adapter, text_of
 from transformers.utils.logging import disable_progress_bar
 
-from nerx.adapters.fit import FitConfig, fit
+from nerx.adapters.config import FitConfig
+from nerx.adapters.fit import fit
 from nerx.engine.reading.corpus import open_corpus
 from nerx.engine.run import pipeline
 from nerx.engine.tagging.extractor import Extractor

@@ -33,7 +33,8 @@ from lab.dataset import DEFAULT_DATA
 from lab.machine import commit, this_machine, usable_cores
 from transformers.utils.logging import disable_progress_bar
 
-from nerx.adapters.fit import FitConfig, fit
+from nerx.adapters.config import FitConfig
+from nerx.adapters.fit import fit
 from nerx.engine.reading.corpus import Corpus, open_corpus
 from nerx.engine.run import pipeline
 from nerx.engine.tagging import drafter, extractor, model, prompt, slots

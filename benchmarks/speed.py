@@ -26,7 +26,8 @@ from lab.machine import commit, this_machine, usable_cores
 from rivals.minilm import FittedMiniLM, MiniLM
 from transformers.utils.logging import disable_progress_bar
 
-from nerx.adapters.fit import FitConfig, fit
+from nerx.adapters.config import FitConfig
+from nerx.adapters.fit import fit
 from nerx.engine.tagging.extractor import Extractor
 
 RESULTS = Path(__file__).parent / "results"

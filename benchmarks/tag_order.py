@@ -30,17 +30,19 @@ sys.path.insert(0, str(RECIPE))
 from corpora import Sampler, read_sets  # noqa: E402
 from warm_start import encoder_folder, warm_start  # noqa: E402
 
-from nerx.adapters.dataset import Example, batches, collate  # noqa: E402
-from nerx.adapters.objective import Projection, Weights, losses  # noqa: E402
+from nerx.adapters.batch import collate  # noqa: E402
+from nerx.adapters.dataset import Example, batches  # noqa: E402
+from nerx.adapters.hyperparameters import LossWeights  # noqa: E402
+from nerx.adapters.objective import Projection, losses  # noqa: E402
 from nerx.engine.tagging.allocator import keep_freed_memory  # noqa: E402
 from nerx.engine.tagging.drafter import WINDOW, Drafter  # noqa: E402
-from nerx.engine.tagging.guide import Mode, Node, State  # noqa: E402
+from nerx.engine.tagging.guide import Node, Phase, State  # noqa: E402
 from nerx.engine.tagging.model import LanguageModel  # noqa: E402
 from nerx.engine.tagging.prompt import Decision, Tagged  # noqa: E402
 
 Order = Callable[[LanguageModel, Example], Example]
 RESULT = Path(__file__).parent / "results" / "tag_order.json"
-_NO_STATE = State(Mode.OUTSIDE, 0, -1, None)
+_NO_STATE = State(Phase.OUTSIDE, 0, -1, None)
 
 
 def boundary_first(_model: LanguageModel, example: Example) -> Example:
@@ -115,7 +117,7 @@ def learn(order: Order, options: argparse.Namespace, glossary: dict[str, Any], s
     drafter, projection = Drafter(model.width), Projection(model.width, WINDOW)
     sampler = Sampler(read_sets(options.data), glossary, model.encoder)
     held_out = Sampler(read_sets(options.data, splits=("dev",)), glossary, model.encoder)
-    weights = Weights(draft=0.0, contrast=0.0)
+    weights = LossWeights(draft=0.0, contrast=0.0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=4e-4, weight_decay=0.05, betas=(0.9, 0.98), fused=True)
     seen, step, rng = 0, 0, random.Random(seed)
     while seen < options.tokens:
@@ -143,7 +145,7 @@ def judge(model: LanguageModel, examples: Sequence[Example]) -> float:
     total = 0.0
     for group in batches(examples, 6000, random.Random(0)):
         batch = collate(model.encoder, group, random.Random(0))
-        loss = losses(model, drafter, projection, batch, Weights(draft=0.0, contrast=0.0))
+        loss = losses(model, drafter, projection, batch, LossWeights(draft=0.0, contrast=0.0))
         total += float(loss.legal) * sum(len(one.right) for one in batch.decisions)
     return total / len(examples)
 

@@ -8,8 +8,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from .. import __version__
 from ..engine.errors import NerxError
+from ..engine.version import __version__
 from . import base, bench, console, diff, eval, extract, fit, inspect, run, view  # noqa: A004  # called what users type
 from .interrupt import exit_on_signals
 

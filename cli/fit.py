@@ -97,7 +97,7 @@ def fit(
     """
     with progress(quiet) as display:
         display.show(Tick("starting"))
-        from ..adapters.fit import FitConfig
+        from ..adapters.config import FitConfig
         from ..adapters.fit import fit as train
 
         config = FitConfig(

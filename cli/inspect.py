@@ -93,8 +93,10 @@ def _verified(path: Path, adapter: Path | None) -> "Verification":
 
     done = verify(Published(path), adapter)
     if done.count:
-        more = [f"and {done.count - len(done.problems):,} more"] * (done.count > len(done.problems))
-        raise OutputError("\n".join(f"{path}: {problem}" for problem in (*done.problems, *more)))
+        problems = [*done.problems]
+        if done.count > len(problems):
+            problems.append(f"and {done.count - len(problems):,} more")
+        raise OutputError("\n".join(f"{path}: {problem}" for problem in problems))
     return done
 
 
@@ -118,8 +120,9 @@ def _show_unfinished(path: Path, json: bool) -> None:
         ("entities", f"{tally.entities:,}"),
         *((name, _shown(name, manifest[name])) for name in _MANIFEST if name in manifest),
         *(("input", f"{file} ({digest[:_DIGEST]})") for file, digest in inputs[:_INPUTS]),
-        *([("input", f"and {len(inputs) - _INPUTS:,} more files")] * (len(inputs) > _INPUTS)),
     ]
+    if len(inputs) > _INPUTS:
+        facts.append(("input", f"and {len(inputs) - _INPUTS:,} more files"))
     console.print_result(f"{path}: not finished", tables.fact_table(facts))
 
 

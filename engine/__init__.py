@@ -3,7 +3,7 @@
 =============  ========================================================================================================
 room           holds
 =============  ========================================================================================================
-the top        the small words that every room uses: errors, span, label, columns, tally, redaction
+the top        the small words that every room uses: errors, span, label, columns, tally, redaction, version
 ``tagging/``   texts in, spans out: prompt, guide, model, drafter, decoder, extractor
 ``reading/``   corpora in: stores, file formats, records, shards
 ``writing/``   rows out, exactly once: lock, staging, sink, and outputs that grow

@@ -21,7 +21,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from nerx.adapters.fit import FitConfig
+from nerx.adapters.config import FitConfig
 from nerx.cli.app import app
 from nerx.cli.place import default_output
 from nerx.engine.errors import InputError

@@ -7,14 +7,15 @@ import pytest
 import torch
 from families import FAMILIES, SENTENCES, make_base
 
-from nerx.adapters.dataset import collate, encode
+from nerx.adapters.batch import collate
+from nerx.adapters.dataset import encode
 from nerx.adapters.fusion import judge
 from nerx.engine.bases.known import EMBEDDED
 from nerx.engine.label import Label, LabelSet
 from nerx.engine.span import Span
 from nerx.engine.tagging.decoder import Decoder
 from nerx.engine.tagging.drafter import Drafter
-from nerx.engine.tagging.guide import Guide, Mode
+from nerx.engine.tagging.guide import Guide, Phase
 from nerx.engine.tagging.loading import load_base, load_drafter
 
 LABELS = LabelSet((Label("person", "a human being"), Label("place"), Label("place name"), Label("company", "a firm")))
@@ -125,15 +126,15 @@ def plain_decode(model, head, source):
     prompt = [*head.ids, *source.ids, *model.tags.output_mark]
     answer, scores, log_score = [], [], 0.0
     while not guide.is_finished:
-        allowed, before = guide.allowed(), guide.state.mode
+        allowed, before = guide.allowed(), guide.state.phase
         logits = model.network(input_ids=torch.tensor([prompt + answer]), use_cache=False).logits[0, -1, list(allowed)]
         best, index = logits.log_softmax(dim=0).max(dim=0)
         answer.append(allowed[int(index)])
         guide.advance(answer[-1])
-        after = guide.state.mode
-        if before is not after or before is Mode.LABEL:
+        after = guide.state.phase
+        if before is not after or before is Phase.LABEL:
             log_score += float(best)
-        if before is Mode.LABEL and after is Mode.OUTSIDE:
+        if before is Phase.LABEL and after is Phase.OUTSIDE:
             scores.append(math.exp(log_score))
             log_score = 0.0
     return answer, scores

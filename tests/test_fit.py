@@ -1,13 +1,15 @@
 """`fit` from seeds to an adapter folder, and that folder in use: on the embedded base and five other families."""
 
 import json
-from dataclasses import asdict
+import shutil
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from families import FAMILIES, make_base
 
-from nerx.adapters.fit import FitConfig, fit
+from nerx.adapters.config import FitConfig
+from nerx.adapters.fit import fit
 from nerx.engine.errors import AdapterError, InputError, OutputError
 from nerx.engine.tagging.card import AdapterCard
 from nerx.engine.tagging.extractor import Extractor
@@ -162,6 +164,19 @@ def test_a_changed_card_is_refused(seeds, tmp_path):
     card.write_text(card.read_text().replace('"alpha": ', '"alpha": 9'))
     with pytest.raises(AdapterError, match="was changed"):
         Extractor.load(adapter, device="cpu")
+
+
+@pytest.mark.parametrize("version", [0, 2, None])
+def test_an_adapter_of_another_tag_version_is_refused(adapter, tmp_path, version):
+    """Refused although every digest is right: such a folder is whole, and another nerx made it."""
+    folder = tmp_path / "adapter"
+    shutil.copytree(adapter[0].adapter, folder)
+    card = AdapterCard.read(folder)
+    replace(card, tag_format={**card.tag_format, "version": version}).write(folder)
+    with pytest.raises(
+        AdapterError, match=rf"tag format version {version}, and this nerx reads version 1: fit it again"
+    ):
+        Extractor.load(folder, device="cpu")
 
 
 def test_an_existing_folder_is_not_replaced_unasked(seeds, tmp_path):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nerx.engine.errors import InputError
-from nerx.engine.tagging.guide import Guide, LabelTrie, Mode, TokenSpan, write
+from nerx.engine.tagging.guide import Guide, LabelTrie, Phase, TokenSpan, write
 from nerx.engine.tagging.tags import TagFormat
 
 OPEN, BAR, CLOSE = 7, 8, 9
@@ -92,7 +92,7 @@ def test_markers_in_the_source_are_copied_and_never_mistaken():
     inside = run(guide_for([5, BAR, 6]), [OPEN, 5])
     assert inside.allowed() == (BAR,)  # the copy: a mention cannot end before a literal bar
     inside.advance(BAR)
-    assert inside.state.mode is Mode.INSIDE
+    assert inside.state.phase is Phase.INSIDE
 
 
 def test_a_mention_needs_a_token_and_ends_at_the_text_s_end():

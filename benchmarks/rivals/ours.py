@@ -13,7 +13,7 @@ import nerx
 from .contender import Predict, Prediction
 
 if TYPE_CHECKING:
-    from nerx.adapters.fit import Budget, FitConfig
+    from nerx.adapters.config import Budget, FitConfig
     from nerx.engine.tagging.extractor import Extractor
 
 OVERRIDES: dict[str, dict[str, Any]] = {
@@ -63,7 +63,7 @@ class Nerx:
             "base": base_digest(folder)[:16] if folder.is_dir() else self._settings.base,
             "device": pick_device(self._settings.device).type,
             "fit": FIT,
-            "recipe": asdict(self._config(Path()).recipe()),
+            "recipe": asdict(self._config(Path()).hyperparameters()),
             "fusion": {**asdict(DEFAULT), "prior_nats": PRIOR_NATS},
             **self._overrides[row],
         }
@@ -83,7 +83,7 @@ class Nerx:
         return FittedNerx(folder, result.adapter, self._settings.device, self._overrides, notes)
 
     def _config(self, seeds: Path) -> "FitConfig":
-        from nerx.adapters.fit import FitConfig
+        from nerx.adapters.config import FitConfig
 
         chosen = self._settings
         return FitConfig(

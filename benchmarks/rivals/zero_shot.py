@@ -26,7 +26,7 @@ class ZeroShot:
 
     def settings(self, row: str) -> Mapping[str, object]:  # noqa: ARG002 (there is but one)
         from nerx.adapters.fusion import DEFAULT
-        from nerx.adapters.trainer import MIN_SCORE
+        from nerx.adapters.hyperparameters import MIN_SCORE
         from nerx.engine.bases.digest import base_digest
         from nerx.engine.bases.find import base_folder
         from nerx.engine.tagging.loading import pick_device
@@ -45,7 +45,7 @@ class ZeroShot:
 
     def fit(self, task: Task) -> "Unfitted":
         from nerx.adapters.fusion import DEFAULT
-        from nerx.adapters.trainer import MIN_SCORE
+        from nerx.adapters.hyperparameters import MIN_SCORE
         from nerx.engine.bases.find import base_folder
         from nerx.engine.label import LabelSet
         from nerx.engine.tagging.card import AdapterCard

@@ -11,9 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ... import __version__
 from ..redaction import without_credentials
 from ..tally import SCORE_BINS
+from ..version import __version__
 
 LIBRARIES = ("torch", "transformers", "peft", "pyarrow")
 """What decides on an output besides nerx, Python, the adapter and its base."""

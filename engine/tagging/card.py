@@ -13,22 +13,23 @@ from typing import Any
 from ..bases.digest import file_digest
 from ..errors import AdapterError
 from ..label import Label, LabelSet
+from .tags import TagFormat
 
 CARD = "nerx.json"
 WEIGHTS = ("adapter_config.json", "adapter_model.safetensors", "drafter.safetensors")
-"""Files that decide on the output, besides the card."""
+"""The files that decide on the output together with the card."""
 REQUIRED = WEIGHTS[:2]
-"""Without its own PEFT would look for others, as a pickle or on a hub."""
+"""If one of these is missing, PEFT looks elsewhere: for a pickle, or on a hub."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterCard:
-    """Everything about an adapter but its weights.
+    """Everything about an adapter except its weights.
 
     alpha: weight of the drafter's evidence. temperature: divides the fused logits where scores are taken, so that
-    scores are probabilities; it never changes a decision. min_score: spans less probable are left out, unless a run
-    says otherwise. seconds, peak_bytes, flops: what training took (flops are counted as multiply-adds times two over
-    the tokens read). curve: one record an evaluation.
+    scores are probabilities; it never changes a decision. min_score: extraction drops spans below this probability,
+    unless a run sets another one. seconds, peak_bytes, flops: what training took (flops are multiply-adds times two
+    over the tokens read). curve: one record for each evaluation.
     """
 
     labels: LabelSet
@@ -56,7 +57,7 @@ class AdapterCard:
 
     @property
     def digest(self) -> str:
-        """Sha-256 over all that decides on the output: weights, labels, base, tag format, and the numbers above."""
+        """Sha-256 over everything that decides on the output: weights, labels, base, tag format, and four numbers."""
         deciding = (self.files, _plain(self.labels), self.base_digest, self.tag_format)
         numbers = (self.alpha, self.temperature, self.min_score, self.text_limit)
         return hashlib.sha256(json.dumps([*deciding, *numbers], sort_keys=True).encode()).hexdigest()
@@ -65,7 +66,7 @@ class AdapterCard:
         return {**asdict(self), "labels": _plain(self.labels), "digest": self.digest}
 
     def with_alpha(self, alpha: float) -> "AdapterCard":
-        """The same adapter with another weight of evidence; 0 lets the model decide alone."""
+        """The same adapter with another weight of the drafter's evidence; 0 lets the model decide alone."""
         return replace(self, alpha=alpha)
 
     def write(self, folder: Path) -> None:
@@ -74,7 +75,7 @@ class AdapterCard:
 
     @classmethod
     def read(cls, folder: str | Path) -> "AdapterCard":
-        """The card in an adapter folder. Raises AdapterError when there is none or it cannot be read."""
+        """Read the card in an adapter folder. Raises AdapterError when there is none or it cannot be read."""
         path = Path(folder) / CARD
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
@@ -104,6 +105,13 @@ class AdapterCard:
                 raise AdapterError(f"adapter {folder} lacks {name}: fit it again or copy the whole folder")
             if file_digest(path) != expected:
                 raise AdapterError(f"{path} is damaged (its digest is not the one in {CARD}): fit or copy it again")
+
+    def check_tag_format(self) -> None:
+        """Raises AdapterError when the adapter was trained with another version of the tag format.
+
+        Its weights would then read and write other tokens than the decoder does, and its spans would be wrong.
+        """
+        TagFormat.from_dict(self.tag_format)
 
     def check_base(self, digest: str) -> None:
         """Raises AdapterError when the base at hand is not the one that the adapter was made for."""

@@ -1,9 +1,9 @@
-"""A long text as overlapping windows of tokens, and the spans of the windows as spans of the text.
+"""Cuts a long text into overlapping windows of tokens, and merges the spans of the windows into spans of the text.
 
-Works on token offsets alone: it knows neither tokenizer nor model. Every chunk *reads* a window of tokens and *owns* a
-range of characters. Owned ranges are cut where a reader would pause and partition the text, so `sum(end - start)` over
-the chunks is the proof that every character was read. A window reaches beyond its own range on both sides, so that no
-mention near a cut is read without its context.
+This module works on token offsets alone; it knows neither tokenizer nor model. Every chunk *reads* a window of tokens
+and *owns* a range of characters. The owned ranges cover the text without overlap, so `sum(end - start)` over the chunks
+proves that every character was read. They are cut where a reader would pause. A window reaches beyond its owned range
+on both sides, so that no mention near a cut is read without its context.
 """
 
 import re
@@ -119,8 +119,10 @@ def _continues_character(text: str, at: int) -> bool:
 
 
 def _outer_border(strength: Callable[[int], int], candidates: Iterable[int], cut: int) -> int:
-    """Where a window that may reach as far as the first candidate ends: the first at a word's border, else the first
-    between two characters, else `cut` itself."""
+    """Choose where a window ends. `candidates` go from the furthest end to the nearest.
+
+    The first candidate at a word's border wins, else the first between two characters, else `cut` itself.
+    """
     fallback = cut
     for token in candidates:
         if strength(token) >= WORD:

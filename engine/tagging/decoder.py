@@ -1,20 +1,20 @@
 """Batched copy-or-tag decoding with a key-value cache: the prompt pass, then rounds of draft, verify, accept.
 
-A round feeds every row's undecided draft at once and settles all its decisions; the first one that comes out
-differently is repaired and drafted anew. Slots of rejected tokens stay in the cache, masked by `order` -1, until
-they outnumber what is kept. The result is that of step-by-step decoding, `decode(..., drafts=False)`, with the same
-evidence: greedy over the legal tokens.
+A round feeds the undecided draft of every row at once and settles all its decisions. The first decision that differs
+from the draft is repaired, and the row is drafted anew from there. The slots of rejected tokens stay in the cache,
+masked by `order` -1, until they outnumber the others. The result is the same as that of step-by-step decoding,
+`decode(..., drafts=False)`, with the same evidence: greedy over the legal tokens.
 """
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from .batching import pad
 from .drafter import Drafter, Evidence
 from .guide import TokenSpan
 from .model import LanguageModel, Tokens
@@ -23,7 +23,8 @@ from .proposal import Choice, Proposal
 from .slots import Slots, closed
 
 DRAFT_TOKENS = {"cpu": 24}
-"""Tokens drafted, and so read, at once where a token costs more than a round; elsewhere whole outputs are drafted.
+"""How many tokens are drafted, and so read, at once, where a token costs more than a round. Other devices draft whole
+outputs.
 
 Time as a multiple of one teacher-forced pass, CPU, batch 16, with 16 / 24 / 32 tokens / the whole output: science texts
 with 17 labels 1.61 / 1.60 / 1.66 / 2.13, news 1.29 / 1.28 / 1.42 / 1.49, filings 1.24 / 1.22 / 1.23 / 1.50, the freight
@@ -32,7 +33,7 @@ example 1.39 / 1.44 / 1.46 / 1.78. Stopping where the drafter is unsure instead 
 
 
 _SLOTS_A_TOKEN = 3
-"""Cache slots that a batch starts with for every token of its longest text: prompt, answer, and drafts that fell."""
+"""Cache slots that a batch starts with for every token of its longest text: for prompt, answer and rejected drafts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,6 @@ class Decoder:
         self.model, self.head, self.drafter = model, head, drafter
         self.alpha, self.temperature = alpha, temperature
         self.draft_tokens = DRAFT_TOKENS.get(model.device.type, sys.maxsize)
-        self.rounds = 0
         self.tokens = len(head.ids)
         with torch.inference_mode():
             self._head_cache = DynamicCache()
@@ -97,7 +97,7 @@ class Decoder:
 
     @torch.inference_mode()
     def draft(self, sources: Sequence[SourceTokens]) -> list[Decoded]:
-        """The drafter alone: one pass over the prompts and no generation. Scores are the evidence's own."""
+        """Ask the drafter alone: one pass over the prompts and no generation. The scores are the drafter's."""
         _, _, evidence = self._read_prompts(sources)
         drafted = []
         for source, one in zip(sources, evidence, strict=True):
@@ -109,7 +109,10 @@ class Decoder:
 
     @torch.inference_mode()
     def read(self, sources: Sequence[SourceTokens], answers: Sequence[Decoded]) -> Tensor:
-        """States (batch, longest, width) of sources and answers in one pass: what none can beat."""
+        """States (batch, longest, width) of sources and answers, read in one pass.
+
+        No decoder can take less time than this pass, so benchmarks give times as a multiple of it.
+        """
         head, mark = len(self.head.ids), self.model.tags.output_mark
         rows = [[*s.ids, *mark, *answer.ids[:-1]] for s, answer in zip(sources, answers, strict=True)]
         slots = Slots(self._head_cache, len(rows), max(map(len, rows)))
@@ -152,7 +155,6 @@ class Decoder:
                 places.append(positions[mark + span.start :])
                 cases.append(proposal.cases(span.start, span.stop))
             states = torch.cat([states, self._read(slots, feeds, places, cases)], dim=1)
-        self.rounds += len(proposals)
         outcomes = self._settle(states, [proposal.choices for proposal in proposals])
         standing = [
             proposal.settle(chosen, scores) for proposal, (chosen, scores) in zip(proposals, outcomes, strict=True)
@@ -180,8 +182,12 @@ class Decoder:
         last = self.model.max_positions - 1
         clamped = [[min(place, last) for place in row] for row in places]
         kinds = cases or [[0] * len(row) for row in rows]
+        device = self.model.device
         return Tokens(
-            *(_pad(part, fill, self.model.device) for part, fill in ((rows, 0), (clamped, 0), (kinds, 0), (order, -1)))
+            ids=pad(rows, 0, device),
+            positions=pad(clamped, 0, device),
+            cases=pad(kinds, 0, device),
+            order=pad(order, -1, device),
         )
 
     def _settle(self, states: Tensor, choices: Sequence[Sequence[Choice]]) -> list[tuple[list[int], list[float]]]:
@@ -209,13 +215,8 @@ class Decoder:
         """(2, n) on the device: the index and the log-probability of what is chosen at each of (row, choice)."""
         device = self.model.device
         where = torch.tensor([(row, choice.after) for row, choice in choices], device=device)
-        candidates = _pad([choice.allowed for _, choice in choices], -1, device)
-        bias = _pad([choice.bias for _, choice in choices], 0.0, device)
+        candidates = pad([choice.allowed for _, choice in choices], -1, device)
+        bias = pad([choice.bias for _, choice in choices], 0.0, device)
         logits = self.model.score(states[where[:, 0], where[:, 1]], candidates).float() + self.alpha * bias
         best, index = (logits / self.temperature).log_softmax(dim=1).max(dim=1)
         return torch.stack([index.float(), best])
-
-
-def _pad(rows: Sequence[Sequence[Any]], fill: Any, device: torch.device) -> Tensor:
-    width = max(map(len, rows))
-    return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows], device=device)

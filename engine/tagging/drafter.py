@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .guide import Mode, State, TokenSpan
+from .guide import Phase, State, TokenSpan
 
 WINDOW = 3
-"""States read per token: its own and the two that follow, the last of them at most the output mark's."""
+"""States that the drafter reads for each token: its own and the two that follow, up to the output mark's."""
 
 _FLOOR = 1e-6
 
@@ -82,7 +82,7 @@ def windows(states: Tensor, lengths: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One text's drafter output, arranged for the decisions.
+    """The drafter's output for one text, arranged for the decisions.
 
     `open_odds[i]`: log-odds that a mention begins at token i; `inside_odds[i]`: that an open mention goes on with it.
     `begin` (text, labels) and `inside_sum` (text + 1, labels, cumulative) are probabilities for the label decision.
@@ -104,9 +104,9 @@ class Evidence:
 
     def bias(self, state: State, allowed: Sequence[int]) -> list[float]:
         """What to add, before weighting, to the logits of the `allowed` tokens of a decision in `state`."""
-        if state.mode is Mode.OUTSIDE:
+        if state.phase is Phase.OUTSIDE:
             return [0.0, float(self.open_odds[state.copied])]
-        if state.mode is Mode.INSIDE:
+        if state.phase is Phase.INSIDE:
             return [float(self.inside_odds[state.copied]), 0.0]
         assert state.node is not None
         share = self._label_shares(state.start, state.copied)
@@ -114,7 +114,7 @@ class Evidence:
         return [float(np.log(max(part, _FLOOR))) for part in below]
 
     def draft(self, borders: Sequence[bool]) -> list[TokenSpan]:
-        """The mentions that the evidence alone decides on."""
+        """The mentions that the evidence alone would decide on."""
         spans = []
         at, end = 0, len(self.open_odds)
         while at < end:
@@ -128,7 +128,7 @@ class Evidence:
         return spans
 
     def score(self, span: TokenSpan) -> float:
-        """What the evidence alone gives a drafted span: open x label x close."""
+        """The score of a drafted span from the evidence alone: open x label x close."""
         start, end, label = span
         probability = float(_sigmoid(self.open_odds[start])) * float(self._label_shares(start, end)[label])
         return probability * (float(_sigmoid(-self.inside_odds[end])) if end < len(self.inside_odds) else 1.0)

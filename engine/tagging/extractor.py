@@ -10,15 +10,12 @@ from ..span import Extraction, Span
 from .allocator import is_out_of_memory
 from .batching import buckets
 from .card import AdapterCard
-from .chunk import Chunk, chunk, merge
+from .chunk import Chunk, merge
 from .decoder import Decoded, Decoder
 from .drafter import Drafter
 from .loading import Precision, load_adapted
 from .model import LanguageModel
 from .prompt import SourceTokens
-
-OVERLAP = 32
-"""Tokens that neighbouring chunks of a long text share at most."""
 
 _SHORTEST_CHUNK = 24
 
@@ -40,9 +37,9 @@ class _Reading:
 class Extractor:
     """A base with its adapter, ready to extract. `tokens` counts what the model has read so far.
 
-    mode: `exact` decodes; `fast` takes the drafter's word for it, in one pass and without generation.
+    mode: `exact` decodes; `fast` returns what the drafter proposes, after one pass and without generation.
     batch_tokens: padded tokens in one forward pass, prompt and answer; the one dial between memory and speed.
-    min_score: spans less probable are left out; by default the card's.
+    min_score: spans below this probability are dropped. Default: the card's value.
     """
 
     def __init__(
@@ -79,10 +76,11 @@ class Extractor:
     ) -> "Extractor":
         """Load an adapter folder with its base. `alpha` overrides the card's, `base` says where the base lies now.
 
-        Raises AdapterError when the folder is missing, damaged, or made for another base.
+        Raises AdapterError when the folder is missing, damaged, or made for another base or another tag format.
         """
         card = AdapterCard.read(adapter)
         card.check_files(adapter)
+        card.check_tag_format()
         model, drafter = load_adapted(card, Path(adapter), base=base, device=device, precision=precision)
         if alpha is not None:
             card = card.with_alpha(alpha)
@@ -92,17 +90,12 @@ class Extractor:
     def tokens(self) -> int:
         return self.decoder.tokens
 
-    @property
-    def rounds(self) -> int:
-        """Decoding rounds so far, summed over chunks; step-by-step decoding takes one a token."""
-        return self.decoder.rounds
-
     def count_tokens(self, texts: Sequence[str | None]) -> int:
-        """Source tokens of `texts`, without reading them by the model."""
+        """Number of source tokens in `texts`. The model does not read them."""
         return sum(len(self._encoder.encode_source(text)) for text in texts if text)
 
     def extract(self, texts: Sequence[str | None]) -> list[Extraction]:
-        """Spans for every text, in order. A null text is not processed; a text that fails carries its error."""
+        """Find the spans of every text, in order. A null text is not processed; a text that fails carries its error."""
         readings: list[_Reading] = []
         for index, text in enumerate(texts):
             if text:
@@ -117,12 +110,10 @@ class Extractor:
         return [self._extraction(text, by_text.get(index, [])) for index, text in enumerate(texts)]
 
     def _readings(self, index: int, text: str) -> list[_Reading]:
-        source = self._encoder.encode_source(text)
-        chunks = chunk(text, source.offsets, self.chunk_tokens, min(OVERLAP, self.chunk_tokens // 4))
-        return [_Reading(index, one, source.part(one.first, one.last)) for one in chunks]
+        return [_Reading(index, *one) for one in self._encoder.encode_chunks(text, self.chunk_tokens)]
 
     def _decode(self, readings: Sequence[_Reading]) -> None:
-        """Decode a batch; when memory runs out, its halves, down to the single chunk, which then fails alone."""
+        """Decode a batch. When memory runs out, decode its halves; a single chunk that does not fit fails alone."""
         if not readings:
             return
         run = self.decoder.decode if self.mode == "exact" else self.decoder.draft
@@ -173,7 +164,7 @@ class Extractor:
 
 
 def chunk_limit(model: LanguageModel, head: int, wanted: int) -> int:
-    """Source tokens a chunk may have: `wanted`, or what the base's positions leave beside a prompt head of `head`.
+    """The most source tokens of a chunk: `wanted`, or as many as the base has positions for after a head of `head`.
 
     Raises InputError when labels and descriptions leave too little room for text.
     """

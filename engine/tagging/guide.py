@@ -21,7 +21,9 @@ from ..errors import InputError
 from .tags import TagFormat
 
 
-class Mode(Enum):
+class Phase(Enum):
+    """What the automaton is writing: text outside mentions, text inside one, or the label of one."""
+
     OUTSIDE = "outside"
     INSIDE = "inside"
     LABEL = "label"
@@ -63,7 +65,7 @@ class LabelTrie:
 class State(NamedTuple):
     """Where the automaton stands: `copied` source tokens done, the open mention from `start`, `node` in the trie."""
 
-    mode: Mode
+    phase: Phase
     copied: int
     start: int
     node: Node | None
@@ -84,7 +86,7 @@ class Mention(NamedTuple):
     steps: tuple[int, ...]
 
 
-_BEGIN = State(Mode.OUTSIDE, 0, -1, None)
+_BEGIN = State(Phase.OUTSIDE, 0, -1, None)
 
 
 class Guide:
@@ -105,18 +107,18 @@ class Guide:
 
     @property
     def is_finished(self) -> bool:
-        return self.state.mode is Mode.OUTSIDE and self.state.copied == len(self._source)
+        return self.state.phase is Phase.OUTSIDE and self.state.copied == len(self._source)
 
     def allowed(self) -> tuple[int, ...]:
         """The legal tokens, the copy first; empty when finished."""
-        mode, copied, start, node = self.state
-        if mode is Mode.LABEL:
+        phase, copied, start, node = self.state
+        if phase is Phase.LABEL:
             assert node is not None
             return tuple(node.children)
         if copied == len(self._source):
-            return () if mode is Mode.OUTSIDE else (self._tags.bar,)
+            return () if phase is Phase.OUTSIDE else (self._tags.bar,)
         copy = self._source[copied]
-        marker = self._tags.open if mode is Mode.OUTSIDE else self._tags.bar
+        marker = self._tags.open if phase is Phase.OUTSIDE else self._tags.bar
         if copied == start or copy == marker or not self._borders[copied]:
             return (copy,)
         return (copy, marker)
@@ -126,20 +128,20 @@ class Guide:
         if token not in self.allowed():
             raise ValueError(f"token {token} is not among the allowed {self.allowed()}")
         self._history.append(self.state)
-        mode, copied, start, node = self.state
-        if mode is Mode.LABEL:
+        phase, copied, start, node = self.state
+        if phase is Phase.LABEL:
             assert node is not None
             below = node.children[token]
             if below.children:
-                self.state = State(mode, copied, start, below)
+                self.state = State(phase, copied, start, below)
             else:
-                self.state = State(Mode.OUTSIDE, copied, -1, None)
+                self.state = State(Phase.OUTSIDE, copied, -1, None)
         elif copied < len(self._source) and token == self._source[copied]:
-            self.state = State(mode, copied + 1, start, None)
-        elif mode is Mode.OUTSIDE:
-            self.state = State(Mode.INSIDE, copied, copied, None)
+            self.state = State(phase, copied + 1, start, None)
+        elif phase is Phase.OUTSIDE:
+            self.state = State(Phase.INSIDE, copied, copied, None)
         else:
-            self.state = State(Mode.LABEL, copied, start, self._trie.root)
+            self.state = State(Phase.LABEL, copied, start, self._trie.root)
 
     def rollback(self, steps: int) -> None:
         """Undo the last `steps` tokens."""
@@ -155,9 +157,9 @@ class Guide:
         path = [*self._history, self.state]
         steps: list[int] = []
         for at, (before, after) in enumerate(pairwise(path)):
-            if before.mode is not after.mode or before.mode is Mode.LABEL:
+            if before.phase is not after.phase or before.phase is Phase.LABEL:
                 steps.append(at)
-            if before.mode is Mode.LABEL and after.mode is Mode.OUTSIDE:
+            if before.phase is Phase.LABEL and after.phase is Phase.OUTSIDE:
                 assert before.node is not None
                 label = before.node.children[self._tags.close].labels[0]
                 found.append(Mention(TokenSpan(before.start, before.copied, label), tuple(steps)))

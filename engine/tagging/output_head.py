@@ -1,4 +1,4 @@
-"""The output head of a causal LM, asked for a few entries of its vocabulary. Knows no family of models by name."""
+"""Scores a few entries of a causal LM's vocabulary. Knows no family of models by name."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 class OutputHead:
     """Scores a few vocabulary entries without computing all of them.
 
-    With a vocabulary of 30,000 and a width of 384 the full head costs as much as all layers together. What stands
-    before it differs by family (BERT transforms, Gemma caps, Cohere scales), so the short way is checked once against
-    the network's own logits, and where it does not agree the full head is used.
+    With a vocabulary of 30,000 and a width of 384 the full head costs as much as all layers together. Families treat
+    its inputs and outputs differently (BERT transforms, Gemma caps, Cohere scales). So the short way is checked once
+    against the network's own logits, and where they differ the full head is used.
     """
 
     def __init__(self, network: Any) -> None:

@@ -1,4 +1,4 @@
-"""Texts and labels as token sequences: one encoding for training and for decoding alike.
+"""Encodes texts and labels as token sequences, in the same way for training and for decoding.
 
 The source is tokenised once; markers go between its tokens. A border that an annotation puts inside a token is moved
 outward to the token's own border, and mentions that collide after that are dropped (`encode_tagged` reports both).
@@ -13,11 +13,15 @@ from typing import Any
 
 from ..label import LabelSet
 from ..span import Span
+from .chunk import Chunk, chunk
 from .guide import Guide, LabelTrie, State, TokenSpan, write
 from .tags import TagFormat
 
+OVERLAP = 32
+"""The most tokens that neighbouring chunks of a long text share."""
+
 LOWER, CAPITALISED, UPPER, MIXED = range(4)
-"""Letter case of a word, which an uncased vocabulary loses. Bases that ask for it get it as token types."""
+"""The letter case of a word, which an uncased vocabulary loses. Bases that ask for it read it as token types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +41,18 @@ class SourceTokens:
         return len(self.ids)
 
     def characters(self, start: int, end: int) -> tuple[int, int]:
-        """Code point range of tokens [start, end), without white space tokens at its ends; empty if they are all."""
+        """Code point range of tokens [start, end) without white space tokens at its ends; empty if all are."""
         visible = [(first, last) for first, last in self.offsets[start:end] if first < last]
         return (visible[0][0], visible[-1][1]) if visible else (0, 0)
+
+    def copied_cases(self, copied: Sequence[int], before: int = 0) -> list[int]:
+        """Letter cases of answer tokens: a copy has the case of its source token, a marker or label has LOWER.
+
+        `copied` counts, for each answer token, the source tokens copied up to and with it. `before` is that count
+        for the token in front of the first one.
+        """
+        previous = (before, *copied[:-1])
+        return [self.cases[now - 1] if now > was else LOWER for was, now in zip(previous, copied, strict=False)]
 
     def part(self, start: int, end: int) -> "SourceTokens":
         """Tokens [start, end) as a source of their own; its ends are borders."""
@@ -53,7 +66,7 @@ class SourceTokens:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The prompt's part before the text, the same for a whole run. `label_ends[k]`: place of label k's last token."""
+    """The prompt before the text, the same for a whole run. `label_ends[k]` is the place of label k's last token."""
 
     ids: tuple[int, ...]
     label_ends: tuple[int, ...]
@@ -83,14 +96,14 @@ class Tagged:
 
 
 class PromptEncoder:
-    """Encodes for one base. `tokenizer` is a Hugging Face fast tokenizer (offsets are needed)."""
+    """Encodes for one base. `tokenizer` is a Hugging Face fast tokenizer, because offsets are needed."""
 
     def __init__(self, tokenizer: Any, tags: TagFormat) -> None:
         self.tags = tags
         self._tokenizer = tokenizer
 
     def encode_head(self, labels: LabelSet) -> Head:
-        """Labels with their descriptions, up to and with the mark that the text follows."""
+        """Encode the labels with their descriptions, and the mark behind which the text begins."""
         tags = self.tags
         ids = list(tags.head)
         ends, names = [], []
@@ -116,8 +129,14 @@ class PromptEncoder:
             borders.append(True)
         return SourceTokens(tuple(encoding["input_ids"]), offsets, tuple(borders), word_cases(text, offsets))
 
+    def encode_chunks(self, text: str, limit: int) -> list[tuple[Chunk, SourceTokens]]:
+        """Tokenise a text once and cut it into chunks of at most `limit` tokens, each with its own tokens."""
+        source = self.encode_source(text)
+        chunks = chunk(text, source.offsets, limit, min(OVERLAP, limit // 4))
+        return [(one, source.part(one.first, one.last)) for one in chunks]
+
     def encode_tagged(self, source: SourceTokens, spans: Sequence[Span], labels: LabelSet, trie: LabelTrie) -> Tagged:
-        """The right answer for sorted, disjoint `spans`, walked through the same guide that decoding obeys."""
+        """Encode the right answer for sorted, disjoint `spans`, with the same guide that decoding obeys."""
         token_spans, moved, dropped = self._token_spans(source, spans, labels)
         ids = write(source.ids, token_spans, trie, self.tags)
         guide = Guide(source.ids, source.borders, trie, self.tags)
@@ -182,7 +201,7 @@ def _cover(source: SourceTokens, span: Span, label: int) -> TokenSpan | None:
 
 
 def _strip(text: str, start: int, end: int) -> tuple[int, int]:
-    """Without surrounding white space: some tokenizers count the blank before a word as part of it."""
+    """Offsets without surrounding white space. Some tokenizers count the blank before a word as part of it."""
     while start < end and text[start].isspace():
         start += 1
     while end > start and text[end - 1].isspace():

@@ -1,7 +1,7 @@
 """One text on its way through decoding: its guide, its draft, and the decisions that the next pass must settle.
 
-Holds no torch. The decoder feeds `feed` to the model and tells the outcome of each decision; this object keeps the
-answer, the scores, and what is drafted next.
+Holds no torch. The decoder feeds `feed` to the model and reports the outcome of each decision. A Proposal keeps the
+answer, the scores, and the next draft.
 """
 
 import math
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .drafter import Evidence
-from .guide import Guide, LabelTrie, Mode, State, TokenSpan
+from .guide import Guide, LabelTrie, Phase, State, TokenSpan
 from .prompt import SourceTokens
 from .tags import TagFormat
 
 COPY_DRAFT = 16
-"""Source tokens drafted as plain copies where no drafter proposes anything."""
+"""How many source tokens are drafted as plain copies where there is no drafter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Choice:
 
 
 class Proposal:
-    """Drafting and accepting for one source, `most` tokens at once; None is the reference, a token at a time.
+    """Drafts and accepts for one source, `most` tokens at once. None is the reference: one token at a time.
 
     `answer` holds the decided tokens and, behind them, the drafted ones; the guide stands at its end. `copied` counts
     source tokens for each. The model has read the first `read` of them. Between rounds, `feed` is what it should read
@@ -51,7 +51,7 @@ class Proposal:
         self.rounds = 0
         self.drafted = self.accepted = 0
         self._evidence, self._most = evidence, most
-        self._opinions: dict[tuple[Mode, int, int, int], int] = {}
+        self._opinions: dict[tuple[Phase, int, int, int], int] = {}
         self._propose = self._propose_step if most is None else self._propose_draft
         self._decided: dict[int, float] = {}
         self._propose()
@@ -67,13 +67,8 @@ class Proposal:
         return self.answer[self.read : end]
 
     def cases(self, start: int, end: int) -> list[int]:
-        """Letter cases of answer tokens [start, end): a copy has its source token's, a marker none."""
-        before = self.copied[start - 1] if start else 0
-        cases = []
-        for count in self.copied[start:end]:
-            cases.append(self.source.cases[count - 1] if count > before else 0)
-            before = count
-        return cases
+        """Letter cases of answer tokens [start, end)."""
+        return self.source.copied_cases(self.copied[start:end], self.copied[start - 1] if start else 0)
 
     def settle(self, chosen: Sequence[int], log_probabilities: Sequence[float]) -> int:
         """Take the outcome of `choices`, in order: index into `allowed`, its log-probability.
@@ -114,7 +109,7 @@ class Proposal:
         self.copied.append(self.guide.state.copied)
 
     def _propose_step(self) -> None:
-        """The reference: one token a round, forced ones too."""
+        """The reference: one token in each round, also a forced one."""
         self.choices = []
         allowed = self.guide.allowed()
         if len(self.answer) == self.read and len(allowed) == 1:
@@ -124,7 +119,7 @@ class Proposal:
             self.choices = [self._choice(allowed)]
 
     def _propose_draft(self) -> None:
-        """Extend the answer by forced and drafted tokens, noting each decision, until the draft has nothing to say."""
+        """Extend the answer by forced and drafted tokens and note each decision, until there is no draft."""
         self.choices = []
         while not self.guide.is_finished:
             allowed = self.guide.allowed()
@@ -143,11 +138,11 @@ class Proposal:
         return Choice(after, state, allowed, tuple(bias), self._drafted(state, after, bias))
 
     def _drafted(self, state: State, after: int, bias: Sequence[float]) -> int | None:
-        """What the model is likely to choose: what it said here before, else what the evidence says.
+        """What the model is likely to choose: its own choice of an earlier round, else what the evidence says.
 
-        A pass over a draft that fell also decided on all that stood behind the fall. Those decisions were taken after
-        a wrong token, so they do not count, but 99 in 100 come out the same again (labels: 94), against 98 of the
-        drafter's own on copying or opening, 95 on closing and 76 on labels.
+        A pass over a rejected draft also took the decisions behind the first wrong token. They do not count, because
+        they follow a wrong token. But of 100 of them 99 come out the same again (of labels 94). Of 100 choices of the
+        drafter the model makes 98 too on copying or opening, 95 on closing and 76 on labels.
         """
         if self._most is None or after >= self._most:
             return None
@@ -156,8 +151,8 @@ class Proposal:
             return opinion
         if self._evidence is not None:
             return bias.index(max(bias))
-        return 0 if state.mode is not Mode.LABEL and after < COPY_DRAFT else None
+        return 0 if state.phase is not Phase.LABEL and after < COPY_DRAFT else None
 
 
-def _place(state: State) -> tuple[Mode, int, int, int]:
-    return state.mode, state.copied, state.start, id(state.node)
+def _place(state: State) -> tuple[Phase, int, int, int]:
+    return state.phase, state.copied, state.start, id(state.node)

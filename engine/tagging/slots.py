@@ -34,7 +34,7 @@ class Slots:
         self.lengths = [length + given for length, given in zip(self.lengths, fed, strict=True)]
 
     def reject(self, standing: Sequence[int], fed: Sequence[int]) -> None:
-        """Of the tokens just `fed`, only the first `standing` of each row stay visible."""
+        """Keep only the first `standing` of the tokens just `fed` visible, in each row."""
         self.lengths = [
             length - given + stands for length, given, stands in zip(self.lengths, fed, standing, strict=True)
         ]
@@ -44,7 +44,7 @@ class Slots:
             self._compact()
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows, in this order, which `closed` gives: only rows from behind change their place."""
+        """Keep these rows, in the order that `closed` gives. Only rows from the end change their place."""
         index = torch.tensor(rows, device=self.order.device)
         moved = torch.tensor([to for to, row in enumerate(rows) if to != row], dtype=torch.long, device=index.device)
         self.order = self.order[index]
@@ -61,17 +61,17 @@ class Slots:
 
 
 def closed(going: Sequence[int]) -> list[int]:
-    """The places `going`, sorted, in an order that moves few: where a row has gone one of the last rows steps in."""
+    """Order the places `going`, which are sorted, so that few rows move: the last rows fill the gaps."""
     stay = set(going)
     last = [place for place in going if place >= len(going)]
     return [place if place in stay else last.pop() for place in range(len(going))]
 
 
 class _Layer(DynamicLayer):
-    """Keys and values (rows, heads, slots, width) as the front of buffers, so that a pass copies its own tokens alone.
+    """Keys and values (rows, heads, slots, width) at the front of larger buffers. A pass copies only its own tokens.
 
-    The library's layer concatenates, which copies at every pass all that is there: 3 % of decoding's time on a CPU, and
-    9 % with a prompt of 1,900 tokens before the text.
+    The library's layer concatenates, which copies everything at every pass. That takes 3 % of decoding's time on a CPU,
+    and 9 % with a prompt of 1,900 tokens before the text.
     """
 
     def __init__(self, head: Any, rows: int, room: int) -> None:

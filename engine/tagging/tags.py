@@ -32,7 +32,7 @@ _CLOSE = ("]]", "}}", ">>", "]", "}", ">")
 
 
 class Tokenizer(Protocol):
-    """The few things asked of a Hugging Face fast tokenizer."""
+    """What the tag format needs from a Hugging Face fast tokenizer."""
 
     bos_token_id: int | None
 
@@ -69,7 +69,10 @@ class TagFormat:
     def from_dict(cls, fields: Mapping[str, Any]) -> "TagFormat":
         """Inverse of `to_dict`; raises AdapterError when the format is of another version."""
         if fields.get("version") != VERSION:
-            raise AdapterError(f"tag format version {fields.get('version')!r}, this nerx reads {VERSION}: fit it again")
+            raise AdapterError(
+                f"the adapter has tag format version {fields.get('version')!r}, and this nerx reads version {VERSION}: "
+                "fit it again, or use the nerx that made it"
+            )
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
         return cls(**values)
 

@@ -29,9 +29,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Dataset
 
-from nerx.adapters.dataset import Batch, batches, collate
-from nerx.adapters.objective import Projection, Weights, losses
-from nerx.adapters.trainer import to_device
+from nerx.adapters.batch import Batch, collate
+from nerx.adapters.dataset import batches
+from nerx.adapters.hyperparameters import LossWeights
+from nerx.adapters.objective import Projection, losses
 from nerx.engine.tagging.drafter import WINDOW, Drafter
 from nerx.engine.tagging.loading import load_drafter, prepare_process
 from nerx.engine.tagging.model import LanguageModel
@@ -96,7 +97,7 @@ class Learner:
             [network, {"params": fresh, "lr": 2 * options.rate}], weight_decay=0.05, betas=(0.9, 0.98), fused=True
         )
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
-        self._weights = Weights(draft=1.0, contrast=options.contrast)
+        self._weights = LossWeights(draft=1.0, contrast=options.contrast)
         self._replayed = Blocks(options.tokens_in, "train", REPLAYED) if options.replay else None
         self._means: dict[str, Tensor] = {}
         self.seen, self.step, self.chunk, self.seconds = 0, 0, 0, 0.0
@@ -111,7 +112,7 @@ class Learner:
     def learn(self, chunk: Sequence[Batch]) -> None:
         torch.manual_seed(self.options.seed * 1_000_003 + self.chunk)
         for batch in chunk:
-            moved = to_device(batch, self.model.device)
+            moved = batch.to(self.model.device)
             with self._autocast():
                 loss = losses(self.model, self.parts["drafter"], self.parts["projection"], moved, self._weights)
             self._descend(loss.total, batch.size)

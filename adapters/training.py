@@ -1,4 +1,4 @@
-"""The order of training runs: a short rehearsal that holds seeds out, then the run over all, and their mean."""
+"""The training runs of one fit: a short rehearsal that holds seeds out, then a run over all seeds, and their mean."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,25 +13,25 @@ from .split import split
 from .trainer import State, Step, Trainer
 
 HELD_OUT = 0.25
-"""Share of the seeds that the rehearsal keeps back."""
+"""Share of the seeds that the rehearsal holds out."""
 
 REHEARSED = 15
-"""Epochs of the rehearsal at most. At 5 shots, where training takes 30, as good as 30 (mean F1 of five sets within half
-a point); with 93 texts, where training takes 13, half of these found 3 points less."""
+"""The most epochs that the rehearsal takes. At 5 shots training takes 30, and 15 are as good (the mean F1 of five sets
+differs by less than half a point). With 93 texts training takes 13, and half of those found 3 points less."""
 
 EVALUATIONS = 5
-"""Evaluations in a training run; early stopping looks at these."""
+"""Number of evaluations in a training run. Early stopping looks at them."""
 
 PATIENCE = 2
-"""Evaluations without a better F1 after which training stops."""
+"""Training stops after this many evaluations without a better F1."""
 
 FEWEST_MENTIONS = 100
-"""Held-out mentions below which F1 is too coarse to choose an epoch by: then the run goes to its end."""
+"""With fewer held-out mentions F1 is too coarse to choose an epoch by, and the run goes to its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """One evaluation: after `epoch` epochs and `step` steps, running losses and strict micro-F1 on held-out texts."""
+    """One evaluation, after `epoch` epochs and `step` steps: running losses and strict micro-F1 on held-out texts."""
 
     epoch: float
     step: int
@@ -43,7 +43,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What training runs leave beside the weights. `evaluation` is None where nothing could be held out."""
+    """What the training runs find out beside the weights. `evaluation` is None where no seed could be held out."""
 
     fusion: Fusion
     evaluation: Evaluation | None
@@ -53,39 +53,40 @@ class Learned:
 
 
 Tell = Callable[[str, Step, float | None], None]
-"""Told the stage, the step, and the last F1 on held-out texts."""
+"""A callback that hears the stage, the step, and the last F1 on held-out texts."""
 
 
-class Course:
-    """Runs one trainer through the seeds of one fit."""
+class Training:
+    """Decides which runs a trainer makes over the seeds of one fit, and when each run stops."""
 
     def __init__(self, trainer: Trainer, seeds: Sequence[Seed], seed: int, tell: Tell) -> None:
         self._trainer, self._seeds, self._seed, self._tell = trainer, seeds, seed, tell
 
-    def against(self, dev: Sequence[Seed]) -> Learned:
-        """One run over all seeds; `dev` stops it and sets the fusion, and its best weights stay."""
+    def with_dev(self, dev: Sequence[Seed]) -> Learned:
+        """Make one run over all seeds. `dev` decides when it stops, which weights are kept, and the fusion."""
         return self._run("train", self._seeds, dev, self._trainer.epochs(self._seeds))
 
-    def rehearsed(self) -> Learned:
-        """A run with seeds held out, to learn how long and how to fuse; then one over all seeds from the start.
+    def with_rehearsal(self) -> Learned:
+        """Make a run with seeds held out, which finds the number of epochs and the fusion; then one over all seeds.
 
-        The adapter is the mean of both runs' weights, which costs nothing (Wortsman et al. 2022, "Model soups").
+        The second run begins from the start. The adapter is the mean of both runs' weights, which costs nothing
+        (Wortsman et al. 2022, "Model soups").
         """
         epochs = self._trainer.epochs(self._seeds)
         kept, held = split(self._seeds, HELD_OUT, self._seed)
         if not held:
             return self._run("train", self._seeds, (), epochs)
-        rehearsed = min(epochs, REHEARSED)
-        rehearsal = self._run("rehearse", kept, held, rehearsed)
+        most = min(epochs, REHEARSED)
+        rehearsal = self._run("rehearse", kept, held, most)
         first = self._trainer.state()
         self._trainer.restore()
-        trained = self._run("train", self._seeds, (), max(1, round(epochs * rehearsal.epochs / rehearsed)))
+        trained = self._run("train", self._seeds, (), max(1, round(epochs * rehearsal.epochs / most)))
         pairs = zip(first, self._trainer.state(), strict=True)
         self._trainer.restore([(before + after) / 2 for before, after in pairs])
         return replace(rehearsal, epochs=trained.epochs)
 
     def extractor(self, fusion: Fusion) -> Extractor:
-        """Production's extractor over the weights as they are now."""
+        """The extractor that production uses, over the weights as they are now."""
         trainer = self._trainer
         card = AdapterCard(
             labels=trainer.labels,
@@ -94,10 +95,10 @@ class Course:
             tag_format=trainer.model.tags.to_dict(),
             nerx_version="",
             created="",
-            rank=trainer.recipe.rank,
+            rank=trainer.hyperparameters.rank,
             alpha=fusion.alpha,
             temperature=fusion.temperature,
-            min_score=trainer.recipe.min_score,
+            min_score=trainer.hyperparameters.min_score,
             text_limit=trainer.text_limit,
         )
         return Extractor(trainer.model, trainer.drafter, card)
@@ -137,7 +138,7 @@ class _Best:
 
 @dataclass(slots=True)
 class _Watch:
-    """The evaluations of one run. Where they are too coarse (`chooses` False) the latest counts as the best."""
+    """The evaluations of one run. With `chooses` False they are too coarse, and the latest counts as the best."""
 
     chooses: bool
     best: _Best | None = None
