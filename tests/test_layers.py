@@ -45,7 +45,7 @@ LONG = {"cli/extract": 311}  # To be removed with the config of `extract`.
 TERMINAL = {"typer", "rich", "jinja2"}
 TORCH = ("allocator", "batching", "decoder", "drafter", "loading", "model", "output_head", "packing", "slots")
 MAY_IMPORT = {
-    "torch": {"engine/bases/convert"}
+    "torch": {"engine/bases/convert", "engine/bases/delta"}
     | {f"engine/tagging/{name}" for name in TORCH}
     | {f"adapters/{name}" for name in ("batch", "loss", "objective", "fusion", "trainer")},
     "peft": {"engine/tagging/loading", "adapters/trainer"},
