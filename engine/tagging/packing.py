@@ -92,13 +92,13 @@ def attend(
     if blocks is None or attention_mask is None:
         whole: Tensor = sdpa_attention_forward(module, query, key, value, attention_mask, **options)[0]
         return whole, None
-    parts = [
-        sdpa_attention_forward(
-            module, *(part[:, :, start:end] for part in (query, key, value)),
-            attention_mask[:, :, start:end, start:end], **options,
-        )[0]
-        for start, end in blocks
-    ]  # fmt: skip
+    parts = []
+    for start, end in blocks:
+        at = slice(start, end)
+        mask = attention_mask[:, :, at, at]
+        parts.append(
+            sdpa_attention_forward(module, query[:, :, at], key[:, :, at], value[:, :, at], mask, **options)[0]
+        )
     return torch.cat(parts, dim=1), None
 
 
