@@ -1,4 +1,4 @@
-"""Write what priming changed in a base as the package data that ships: a difference of 3 bits a weight, and the drafter.
+"""Write what priming changed in a base as the package data that ships: 3 bits a weight, and the drafter.
 
     nerx base get smollm2 --to /tmp/original          # before the first priming; else convert the GGUF by hand
     python examples/base/ship.py --original /tmp/original --tuned WORK/primed --data DATA --out engine/bases/smollm2
