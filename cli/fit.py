@@ -9,7 +9,7 @@ import typer
 from . import console, tables
 from .interrupt import Stopped
 from .options import TUNING, Device, DeviceOption, JsonOption, LogFormatOption, OverwriteOption, QuietOption
-from .progress import Tick, duration, progress
+from .progress import Display, Tick, duration, progress
 
 if TYPE_CHECKING:
     from ..adapters.fit import FitEvent, FitResult
@@ -106,7 +106,7 @@ def fit(
             min_score=min_score, overwrite=overwrite,
         )  # fmt: skip
         try:
-            result = train(config, lambda event: display.show(_tick(event)))
+            result = train(config, lambda event: _show(display, event))
         except Stopped:
             display.note("stopped: no adapter was written", "stopped")
             raise
@@ -118,6 +118,13 @@ def fit(
         _print(result)
         hint = f"use it: nerx extract CORPUS --adapter {result.adapter}"
         console.note(hint, event="hint", quiet=quiet)
+
+
+def _show(display: Display, event: "FitEvent") -> None:
+    if event.stage == "unprimed":
+        display.note(f"warning: {event.note}", "warning")
+    else:
+        display.show(_tick(event))
 
 
 def _tick(event: "FitEvent") -> Tick:

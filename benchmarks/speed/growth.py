@@ -38,9 +38,12 @@ from transformers.utils.logging import disable_progress_bar
 
 from nerx.adapters.config import FitConfig
 from nerx.adapters.fit import fit
+from nerx.engine.origin import Origin
 from nerx.engine.reading.corpus import open_corpus
 from nerx.engine.run import pipeline
 from nerx.engine.tagging.extractor import Extractor
+from nerx.engine.writing.local import LocalOutput
+from nerx.engine.writing.sink import Sink
 
 from ..lab.machine import commit, this_machine, usable_cores
 from ..lab.places import FREIGHT, RESULTS
@@ -150,7 +153,8 @@ def extract_often(adapter: Path, source: Path, count: int) -> tuple[float, float
 
 def extract(extractor: Extractor, source: Path) -> None:
     corpus = open_corpus([str(source)])
-    sink = pipeline.open_sink(source.with_suffix(".out.parquet"), corpus, extractor, overwrite=True)
+    out = LocalOutput(source.with_suffix(".out.parquet"))
+    sink = Sink(out, corpus, Origin(extractor.digest), overwrite=True)
     pipeline.run(corpus, extractor, sink)
 
 

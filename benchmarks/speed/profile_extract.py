@@ -32,11 +32,14 @@ from transformers.utils.logging import disable_progress_bar
 
 from nerx.adapters.config import FitConfig
 from nerx.adapters.fit import fit
+from nerx.engine.origin import Origin
 from nerx.engine.reading.corpus import Corpus, open_corpus
 from nerx.engine.run import pipeline
+from nerx.engine.run.summary import RunSummary
 from nerx.engine.tagging import drafter, model, prompt, slots
 from nerx.engine.tagging.extractor import Extractor
 from nerx.engine.writing import sink, writer
+from nerx.engine.writing.local import LocalOutput
 
 from ..lab.dataset import DEFAULT_DATA
 from ..lab.machine import commit, this_machine, usable_cores
@@ -163,14 +166,14 @@ def fitted(work: Path) -> Path:
     return fit(FitConfig(FREIGHT / "seeds.jsonl", work / "freight", device="cpu", budget="quick")).adapter
 
 
-def extract(loaded: Extractor, source: Path) -> pipeline.RunSummary:
+def extract(loaded: Extractor, source: Path) -> RunSummary:
     corpus = open_corpus([str(source)])
-    target = pipeline.open_sink(source.with_suffix(".out.parquet"), corpus, loaded)
+    target = sink.Sink(LocalOutput(source.with_suffix(".out.parquet")), corpus, Origin(loaded.digest))
     return pipeline.run(corpus, loaded, target)
 
 
 def record_of(
-    profile: Profile, start: tuple[float, ...], summary: pipeline.RunSummary, what: str, options: argparse.Namespace
+    profile: Profile, start: tuple[float, ...], summary: RunSummary, what: str, options: argparse.Namespace
 ) -> dict[str, Any]:
     wall, cpu = sum(profile.wall.values()), sum(profile.cpu.values())
     return {

@@ -19,7 +19,8 @@ CONVERSION = 1
 PRIMING = "priming"
 """Folder in a base folder whose LoRA weights are merged into the base's when it is loaded."""
 
-DRAFTER = "drafter.safetensors"
+DELTA, DRAFTER = "delta.safetensors", "drafter.safetensors"
+"""What priming leaves: the change of the weights, and the trained drafter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,11 @@ def get_base(base: KnownBase, folder: Path, tell: Tell | None = None) -> Path:
     def make(fresh: Path) -> None:
         gguf = fetch(base, fresh, lambda done, total: hear(BaseEvent("fetch", base.name, done, total)))
         hear(BaseEvent("convert", base.name))
-        convert(gguf, fresh, layers=base.layers, text_limit=base.text_limit)
+        delta = base.priming / DELTA
+        convert(gguf, fresh, layers=base.layers, text_limit=base.text_limit, delta=delta if delta.is_file() else None)
         gguf.unlink()
-        _add_priming(base, fresh)
+        if (base.priming / DRAFTER).is_file():
+            shutil.copyfile(base.priming / DRAFTER, fresh / DRAFTER)
         source = f"{base.wheel.package}=={base.wheel.version}: {base.wheel.member}"
         write_identity(fresh, name=base.name, source=source, licence=base.licence, digest=digest_of(base))
 
@@ -85,7 +88,7 @@ def get_base(base: KnownBase, folder: Path, tell: Tell | None = None) -> Path:
 @functools.cache
 def digest_of(base: KnownBase) -> str:
     """Digest of a known base: of its source and its priming, so that it is known before anything is fetched."""
-    learned = [file_digest(path) for path in _priming_files(base)]
+    learned = [file_digest(base.priming / name) for name in (DELTA, DRAFTER) if (base.priming / name).is_file()]
     return combined(base.wheel.sha256, str(base.layers), str(base.text_limit), str(CONVERSION), *learned)
 
 
@@ -109,18 +112,6 @@ def _convert_file(path: Path, tell: Tell) -> Path:
 
 def _digest_of_gguf(path: Path) -> str:
     return combined(file_digest(path), str(CONVERSION))
-
-
-def _priming_files(base: KnownBase) -> list[Path]:
-    names = ("adapter_config.json", "adapter_model.safetensors", DRAFTER)
-    return [base.priming / name for name in names if (base.priming / name).is_file()]
-
-
-def _add_priming(base: KnownBase, folder: Path) -> None:
-    for path in _priming_files(base):
-        target = folder / path.name if path.name == DRAFTER else folder / PRIMING / path.name
-        target.parent.mkdir(exist_ok=True)
-        shutil.copyfile(path, target)
 
 
 def _ignore(_event: BaseEvent) -> None:

@@ -14,7 +14,7 @@ from ..span import Extraction
 Extract = Callable[[Sequence[str | None]], list[Extraction]]
 
 
-class Recall:
+class Memo:
     """The extractions of one shard's texts so far. Those that were looked up say so: `repeats` is 1, their cost 0."""
 
     def __init__(self, extract: Extract) -> None:

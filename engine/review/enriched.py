@@ -1,4 +1,4 @@
-"""A published output read back: its parts, what they say of themselves, and its rows as a stream.
+"""What `nerx extract` wrote, read back: its parts, what they say of themselves, and its rows as a stream.
 
 Two outputs can be read side by side, row by row or by an id column; neither is ever held whole.
 """
@@ -14,21 +14,24 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..columns import ENTITIES, ERROR, column_texts
 from ..errors import CorpusError, InputError, OutputError
+from ..origin import facts_in
 from ..span import Span
 from ..tally import Tally
-from ..writing.output import output_tally
+from ..writing.part import output_tally
 from ..writing.place import staging_folder
 from ..writing.staging import Staging
 
-BATCH_ROWS = 4096
+READ_ROWS = 4096
+"""Rows of an output that are held at once."""
+
 BUCKET_ROWS = 100_000
 """Rows of one output that are held at once when two are matched by an id."""
 
-_PREFIX = "nerx."
 _ROW = "__row"
 
 
@@ -49,20 +52,22 @@ class Row:
     error: str | None
 
 
-class Published:
+class Enriched:
     """An output of `nerx extract`, a file or a folder of parts. Raises CorpusError when `path` is none."""
 
     def __init__(self, path: Path, *, text_column: str | None = None, id_column: str | None = None) -> None:
         self.path = path
         self.parts = tuple(sorted(path.glob("*.parquet"))) if path.is_dir() else (path,)
         if not self.parts or not path.exists():
-            raise CorpusError(f"{path}: {'a folder without .parquet files' if path.is_dir() else 'no such file'}")
+            raise CorpusError(
+                f"{path}: {'a folder without .parquet files' if path.is_dir() else 'no such file or folder'}"
+            )
         footers = [_footer(part) for part in self.parts]
         self.schema: pa.Schema = footers[0].schema.to_arrow_schema()
-        self.metadata = [_metadata(footer) for footer in footers]
-        """What each part says of itself, by names without `nerx.`."""
+        self.facts = [facts_in(footer.metadata) for footer in footers]
+        """What each part says of its run."""
         self.first_rows: list[int] = list(accumulate((footer.num_rows for footer in footers), initial=0))
-        self.text_column = text_column or self.metadata[0].get("text_column", "text")
+        self.text_column = text_column or self.facts[0].get("text_column", "text")
         self.id_column = id_column
         self._require_columns()
 
@@ -79,6 +84,16 @@ class Published:
         for batch in self.batches(part):
             yield from self.rows_of(batch)
 
+    def with_entities(self, label: str | None = None) -> Iterator[Row]:
+        """The rows in order that have an entity, of `label` where it is given. Raises CorpusError as `read` does."""
+        for batch in self.batches():
+            entities = batch.column(ENTITIES.name)
+            places = pc.list_parent_indices(entities)
+            if label is not None:
+                places = places.filter(pc.equal(entities.flatten().field("label"), label))
+            if wanted := set(places.to_pylist()):
+                yield from (row for place, row in enumerate(self.rows_of(batch)) if place in wanted)
+
     def batches(self, part: int | None = None) -> Iterator[pa.RecordBatch]:
         """The columns that make a Row, with the row's number."""
         wanted = (self.text_column, ENTITIES.name, ERROR.name, self.id_column)
@@ -87,7 +102,7 @@ class Published:
             number = self.first_rows[index]
             try:
                 with pq.ParquetFile(self.parts[index], pre_buffer=False) as parquet:
-                    for batch in parquet.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
+                    for batch in parquet.iter_batches(READ_ROWS, columns=names, use_threads=False):
                         numbers = pa.array(range(number, number + batch.num_rows), pa.int64())
                         number += batch.num_rows
                         yield batch.append_column(_ROW, numbers)
@@ -115,7 +130,7 @@ class Published:
 
 
 def unfinished(out: Path) -> tuple[Tally, dict[str, Any]]:
-    """Of a run to `out` that has not ended: what it has finished, and its manifest. Raises OutputError when damaged."""
+    """The counts of what an unfinished run to `out` has done, and its fingerprint. Raises OutputError when damaged."""
     staging = Staging(staging_folder(out), pa.schema([]))
     pieces = [piece for shard in staging.pieces().values() for piece in shard]
     try:
@@ -125,7 +140,7 @@ def unfinished(out: Path) -> tuple[Tally, dict[str, Any]]:
     return sum((piece.tally for piece in pieces), Tally()), manifest
 
 
-def matched(old: Published, new: Published) -> Iterator[tuple[Row | None, Row | None]]:
+def matched(old: Enriched, new: Enriched) -> Iterator[tuple[Row | None, Row | None]]:
     """The rows of both, in pairs: by id where the outputs were opened with an id column, else by order.
 
     None stands for a row that the other output has not. Raises InputError for an id that is null or comes up twice.
@@ -142,39 +157,39 @@ def matched(old: Published, new: Published) -> Iterator[tuple[Row | None, Row | 
             yield from _match(old, new, [place / str(bucket) for place in places])
 
 
-def _match(old: Published, new: Published, places: Sequence[Path]) -> Iterator[tuple[Row | None, Row | None]]:
+def _match(old: Enriched, new: Enriched, places: Sequence[Path]) -> Iterator[tuple[Row | None, Row | None]]:
     known = {row.key: row for row in _unique(old, places[0])}
     for row in _unique(new, places[1]):
         yield known.pop(row.key, None), row
     yield from ((row, None) for row in known.values())
 
 
-def _unique(published: Published, place: Path) -> Iterator[Row]:
+def _unique(enriched: Enriched, place: Path) -> Iterator[Row]:
     seen: dict[Any, int] = {}
     with pa.OSFile(str(place)) as file, pa.ipc.open_stream(file) as batches:
         for batch in batches:
-            for row in published.rows_of(batch):
+            for row in enriched.rows_of(batch):
                 if (first := seen.setdefault(row.key, row.number)) != row.number:
                     raise InputError(
-                        f"{published.path}: rows {first:,} and {row.number:,} have the same {published.id_column!r}; "
+                        f"{enriched.path}: rows {first:,} and {row.number:,} have the same {enriched.id_column!r}; "
                         "choose a column that is unique"
                     )
                 yield row
 
 
-def _scatter(published: Published, folder: Path, buckets: int) -> None:
+def _scatter(enriched: Enriched, folder: Path, buckets: int) -> None:
     """Write the rows into `buckets` files by their id, so that equal ids of two outputs meet in one bucket."""
     folder.mkdir()
     with ExitStack() as stack:
         writers: list[Any] = []
-        for batch in published.batches():
+        for batch in enriched.batches():
             if not writers:
                 writers = [_writer(stack, folder / str(bucket), batch.schema) for bucket in range(buckets)]
-            places = [_bucket(published, key, buckets) for key in batch.column(published.id_column).to_pylist()]
+            places = [_bucket(enriched, key, buckets) for key in batch.column(enriched.id_column).to_pylist()]
             for bucket in sorted(set(places)):
                 writers[bucket].write_batch(batch.filter(pa.array([place == bucket for place in places])))
         if not writers:  # no row at all
-            empty = published.schema.empty_table().append_column(_ROW, pa.array([], pa.int64()))
+            empty = enriched.schema.empty_table().append_column(_ROW, pa.array([], pa.int64()))
             for bucket in range(buckets):
                 _writer(stack, folder / str(bucket), empty.schema)
 
@@ -184,10 +199,10 @@ def _writer(stack: ExitStack, path: Path, schema: pa.Schema) -> Any:
     return stack.enter_context(pa.ipc.new_stream(file, schema))
 
 
-def _bucket(published: Published, key: Any, buckets: int) -> int:
+def _bucket(enriched: Enriched, key: Any, buckets: int) -> int:
     if key is None or isinstance(key, list | dict):
         raise InputError(
-            f"{published.path}: column {published.id_column!r} holds {'nulls' if key is None else 'nested values'}, "
+            f"{enriched.path}: column {enriched.id_column!r} holds {'nulls' if key is None else 'nested values'}, "
             "which identify no row; choose another"
         )
     return zlib.crc32(repr(key).encode("utf-8", "surrogatepass")) % buckets
@@ -213,8 +228,3 @@ def _footer(part: Path) -> Any:
         return pq.read_metadata(part)
     except (pa.ArrowException, OSError) as error:
         raise CorpusError(f"{part}: not a Parquet file, or a truncated one ({error})") from error
-
-
-def _metadata(footer: Any) -> dict[str, str]:
-    found = {name.decode(): value.decode("utf-8", "replace") for name, value in (footer.metadata or {}).items()}
-    return {name.removeprefix(_PREFIX): value for name, value in found.items() if name.startswith(_PREFIX)}

@@ -6,8 +6,8 @@ from pathlib import Path
 TEMPORARY = ".tmp"
 
 
-class Publication:
-    """`with Publication(path) as temporary`: what was written to `temporary` is at `path` after a clean exit.
+class AtomicFile:
+    """`with AtomicFile(path) as temporary`: what was written to `temporary` is at `path` after a clean exit.
 
     After an exception nothing is. A killed process leaves `path` as it was, and a `.tmp` file.
     """

@@ -4,10 +4,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
+from sinks import open_sink
 
 from nerx.engine.reading.corpus import open_corpus
 from nerx.engine.run import pipeline
-from nerx.engine.run.recall import Recall
+from nerx.engine.run.memo import Memo
 from nerx.engine.span import Extraction, Span
 
 
@@ -34,15 +35,15 @@ BATCHES = st.lists(st.lists(st.none() | st.sampled_from(["", "a", "b", "a!", "aa
 
 @given(BATCHES)
 def test_the_outcome_is_that_of_reading_every_text(batches):
-    recall, plain = Recall(Reader()), Reader()
-    assert [recall.extract(batch) for batch in batches] == [plain(batch) for batch in batches]
+    memo, plain = Memo(Reader()), Reader()
+    assert [memo.extract(batch) for batch in batches] == [plain(batch) for batch in batches]
 
 
 @given(BATCHES)
 def test_a_text_is_read_once_unless_it_failed(batches):
     reader = Reader()
-    recall = Recall(reader)
-    outcomes = [one for batch in batches for one in recall.extract(batch)]
+    memo = Memo(reader)
+    outcomes = [one for batch in batches for one in memo.extract(batch)]
     read = [text for text in reader.asked if text]
     assert all(read.count(text) == 1 for text in read if "!" not in text)
     loud = sum(text == "a!" for batch in batches for text in batch)
@@ -52,9 +53,9 @@ def test_a_text_is_read_once_unless_it_failed(batches):
 
 @given(BATCHES, BATCHES)
 def test_what_was_learned_from_finished_rows_is_as_good_as_what_was_read(before, after):
-    undisturbed, first = Recall(Reader()), Reader()
+    undisturbed, first = Memo(Reader()), Reader()
     done = [undisturbed.extract(batch) for batch in before]
-    resumed, second = Recall(first), Reader()
+    resumed, second = Memo(first), Reader()
     for batch, extractions in zip(before, done, strict=True):
         resumed.learn(batch, extractions)
     undisturbed._extract = second
@@ -79,9 +80,7 @@ class Moody:
 
 def run(corpus, out, extractor, batches=None):
     left = iter(range(batches)) if batches is not None else iter(int, 1)
-    return pipeline.run(
-        corpus, extractor, pipeline.open_sink(out, corpus, extractor), stop=lambda: next(left, None) is None
-    )
+    return pipeline.run(corpus, extractor, open_sink(out, corpus, extractor), stop=lambda: next(left, None) is None)
 
 
 def test_a_stopped_run_comes_to_the_same_bits(tmp_path):
