@@ -7,7 +7,10 @@ from pathlib import Path
 import corpora
 import pyarrow as pa
 import pytest
-from heldout import DEVELOPMENT, HeldOut, Place
+from heldout import DEVELOPMENT
+
+from benchmarks.quality import leaks
+from nerx.adapters.priming.heldout import HeldOut, Place
 
 from benchmarks.quality import leaks
 

@@ -22,6 +22,7 @@ CONTRACT = {
     "engine/run": {"engine", "engine/tagging", "engine/reading", "engine/writing"},
     "engine/review": {"engine", "engine/bases", "engine/tagging", "engine/reading", "engine/writing"},
     "adapters": {"engine", "engine/bases", "engine/tagging", "engine/review"},
+    "adapters/priming": {"engine", "engine/bases", "engine/tagging", "adapters"},
     "cli": {
         "engine",
         "engine/bases",
@@ -31,6 +32,7 @@ CONTRACT = {
         "engine/run",
         "engine/review",
         "adapters",
+        "adapters/priming",
     },
 }
 """Room -> the other rooms whose files it may import."""
@@ -46,10 +48,11 @@ TORCH = ("allocator", "batching", "decoder", "drafter", "loading", "model", "out
 MAY_IMPORT = {
     "torch": {"engine/bases/convert", "engine/bases/delta"}
     | {f"engine/tagging/{name}" for name in TORCH}
-    | {f"adapters/{name}" for name in ("batch", "loss", "objective", "fusion", "trainer")},
+    | {f"adapters/{name}" for name in ("batch", "loss", "objective", "fusion", "trainer")}
+    | {f"adapters/priming/{name}" for name in ("checkpoint", "history")},
     "peft": {"engine/tagging/loading", "adapters/trainer"},
     "pyarrow": {"engine/columns", "engine/reading", "engine/writing", "engine/review", "engine/run/frame"}
-    | {"engine/run/retry"},
+    | {"engine/run/retry", "adapters/reader"},
     "fsspec": {"engine/reading"},
     "polars": {"engine/run/frame"},
     "ray": {"engine/run/ray_backend"},
