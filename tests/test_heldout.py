@@ -12,8 +12,6 @@ from heldout import DEVELOPMENT
 from benchmarks.quality import leaks
 from nerx.adapters.priming.heldout import HeldOut, Place
 
-from benchmarks.quality import leaks
-
 LONG = "One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen."
 SHORT = "Which films did Ada direct in Rome?"
 
