@@ -52,9 +52,9 @@ docs: setup  ## write docs/help.md from the help pages
 
 bench: setup  ## the quick benchmarks, each under 10 minutes on two cores
 	$(INSTALL) -e '.[bench]'
-	$(BIN)/python benchmarks/decoding.py --quick --data "$(DATA)"
-	@if [ -d "$(DATA)" ]; then $(BIN)/python benchmarks/few_shot.py --quick --data "$(DATA)"; \
-		else echo "few_shot.py left out, there are no NER sets at $(DATA): make bench DATA=/path/to/ner"; fi
+	$(BIN)/python -m benchmarks.speed.decoding --quick --data "$(DATA)"
+	@if [ -d "$(DATA)" ]; then $(BIN)/python -m benchmarks.quality.few_shot --quick --data "$(DATA)"; \
+		else echo "few_shot left out, there are no NER sets at $(DATA): make bench DATA=/path/to/ner"; fi
 
 clean:  ## remove what was built; keeps .venv
 	rm -rf build dist nerx.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

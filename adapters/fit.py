@@ -19,16 +19,23 @@ from ..engine.span import Seed
 from ..engine.tagging.loading import load_base, load_drafter
 from .config import FitConfig
 from .folder import check_output, new_card, write_adapter
+from .fusion import DEFAULT, UNEARNED
 from .reader import SeedFile, read_labels, read_seeds
 from .trainer import Step, Trainer
 from .training import CurvePoint, Training
 
+UNPRIMED = (
+    "base {base} has not been primed: it has never seen nerx's tag format, so it finds less and learns more slowly; "
+    "`nerx base list` shows bases that are primed"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class FitEvent:
-    """Progress. `stage` is read, load, fetch, convert, wait, rehearse, train or save; losses are running means.
+    """Progress. `stage` is read, load, fetch, convert, wait, unprimed, rehearse, train or save.
 
-    While a base is fetched, `step` of `steps` counts megabytes.
+    Losses are running means. While a base is fetched, `step` of `steps` counts megabytes. `unprimed` comes once, for a
+    base that has not been through the tag stage; its `note` is for the user.
     """
 
     stage: str
@@ -73,8 +80,11 @@ def fit(config: FitConfig, progress: Progress | None = None) -> FitResult:
     tell(FitEvent("load", note=config.base))
     model = load_base(config.base, device=config.device, tell=lambda event: tell(_on_its_way(event)))
     drafter = load_drafter(base_folder(config.base), model.width)
+    if drafter is None:
+        tell(FitEvent("unprimed", note=UNPRIMED.format(base=config.base)))
     trainer = Trainer(model, drafter, seeds.labels, config.hyperparameters(), config.seed)
-    training = Training(trainer, seeds.seeds, config.seed, lambda stage, step, f1: tell(_event(stage, step, f1)))
+    start = DEFAULT if drafter else UNEARNED
+    training = Training(trainer, seeds.seeds, config.seed, lambda stage, step, f1: tell(_event(stage, step, f1)), start)
     learned = training.with_dev(dev) if dev else training.with_rehearsal()
     extractor = training.extractor(learned.fusion)
     tell(FitEvent("save", note=str(config.out)))

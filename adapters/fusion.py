@@ -43,6 +43,10 @@ class Fusion:
 
 DEFAULT = Fusion()
 
+UNEARNED = Fusion(alpha=0.0)
+"""For a base without a trained drafter: the new drafter starts without a say and has to earn one on held-out texts.
+With full weight from the start it took SmolLM2-135M, unprimed, from F1 21.8 down to 6.8 (8 seeds, news)."""
+
 PRIOR_NATS = 10.0
 """The penalty, in nats, for leaving the default by 1 in alpha or by a factor e in temperature."""
 
@@ -72,7 +76,7 @@ def _judge_one(model: LanguageModel, state: Tensor, evidence: Evidence, decision
     return Judged(logits, torch.tensor(evidence.bias(decision.state, decision.allowed)), decision.right)
 
 
-def choose_fusion(judged: Sequence[Judged]) -> Fusion:
+def choose_fusion(judged: Sequence[Judged], start: Fusion = DEFAULT) -> Fusion:
     """The alpha and temperature that make the right choices most likely, drawn towards the defaults.
 
     The search maximises the likelihood of decisions and not the F1 of texts, which jumps about on a handful of
@@ -81,7 +85,7 @@ def choose_fusion(judged: Sequence[Judged]) -> Fusion:
     most where only three or four texts could be held out.
     """
     if not judged:
-        return DEFAULT
+        return start
     most = max(len(one.logits) for one in judged)
     logits = torch.full((len(judged), most), float("-inf"))
     bias = torch.zeros(len(judged), most)
@@ -91,7 +95,7 @@ def choose_fusion(judged: Sequence[Judged]) -> Fusion:
 
     def loss(fusion: Fusion) -> float:
         fused = (logits + fusion.alpha * bias) / fusion.temperature
-        away = (fusion.alpha - DEFAULT.alpha) ** 2 + math.log(fusion.temperature / DEFAULT.temperature) ** 2
+        away = (fusion.alpha - start.alpha) ** 2 + math.log(fusion.temperature / start.temperature) ** 2
         return float(torch.nn.functional.cross_entropy(fused, right, reduction="sum")) + PRIOR_NATS * away
 
     return min((Fusion(alpha, temperature) for alpha in ALPHAS for temperature in TEMPERATURES), key=loss)

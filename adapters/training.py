@@ -8,7 +8,7 @@ from ..engine.span import Seed
 from ..engine.tagging.card import AdapterCard
 from ..engine.tagging.extractor import Extractor
 from .evaluate import evaluate_adapter
-from .fusion import Fusion, choose_fusion
+from .fusion import DEFAULT, Fusion, choose_fusion
 from .split import split
 from .trainer import State, Step, Trainer
 
@@ -59,8 +59,9 @@ Tell = Callable[[str, Step, float | None], None]
 class Training:
     """Decides which runs a trainer makes over the seeds of one fit, and when each run stops."""
 
-    def __init__(self, trainer: Trainer, seeds: Sequence[Seed], seed: int, tell: Tell) -> None:
-        self._trainer, self._seeds, self._seed, self._tell = trainer, seeds, seed, tell
+    def __init__(self, trainer: Trainer, seeds: Sequence[Seed], seed: int, tell: Tell, start: Fusion = DEFAULT) -> None:
+        """`start`: the fusion that counts until held-out decisions speak for another."""
+        self._trainer, self._seeds, self._seed, self._tell, self._start = trainer, seeds, seed, tell, start
 
     def with_dev(self, dev: Sequence[Seed]) -> Learned:
         """Make one run over all seeds. `dev` decides when it stops, which weights are kept, and the fusion."""
@@ -115,13 +116,13 @@ class Training:
             if watch.is_stalled:
                 break
         if watch.best is None:
-            return Learned(Fusion(), None, (), epochs, 0)
+            return Learned(self._start, None, (), epochs, 0)
         best = watch.best
         self._trainer.restore(best.state)
         return Learned(best.fusion, best.evaluation, tuple(watch.curve), max(1, round(best.epoch)), len(held))
 
     def _evaluate(self, watch: "_Watch", step: Step, held: Sequence[Seed]) -> None:
-        fusion = choose_fusion(self._trainer.judge(held))
+        fusion = choose_fusion(self._trainer.judge(held), self._start)
         evaluation = evaluate_adapter(self.extractor(fusion), held)
         watch.note(_Best(step.epoch, fusion, evaluation, self._trainer.state()))
         losses = step.legal, step.contrast, step.draft

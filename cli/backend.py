@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..engine.run.pipeline import RunSummary
+    from ..engine.run.summary import RunSummary
 
 BATCH_ROWS = {True: 256, False: 4096}
 """Rows between two looks at progress and signals, on a CPU and on a GPU: seconds, and some full forward passes."""

@@ -117,10 +117,10 @@ def write_json(path: Path, value: Mapping[str, object]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """A file that no reader ever sees half of. Raises OutputError when it cannot be written."""
-    from ..engine.writing.publication import Publication
+    from ..engine.writing.atomic import AtomicFile
 
     try:
-        with Publication(path) as temporary:
+        with AtomicFile(path) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise OutputError(f"cannot write the report {path}: {error.strerror or error}") from error

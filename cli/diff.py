@@ -18,7 +18,7 @@ from .progress import Display, Tick, progress
 
 if TYPE_CHECKING:
     from ..engine.review.comparison import Change, Comparison, Difference, LabelChange
-    from ..engine.review.published import Published, Row
+    from ..engine.review.enriched import Enriched, Row
 
     Example = tuple[Row, Change]
 
@@ -74,9 +74,9 @@ def diff(
     with progress(quiet) as display:
         display.show(Tick("opening"))
         from ..engine.review.comparison import Comparison
-        from ..engine.review.published import Published
+        from ..engine.review.enriched import Enriched
 
-        opened = [Published(path, text_column=text_column, id_column=id_column) for path in (old, new)]
+        opened = [Enriched(path, text_column=text_column, id_column=id_column) for path in (old, new)]
         comparison = Comparison(per.value)
         examples = _compare(opened[0], opened[1], comparison, show, display)
     result = comparison.result()
@@ -97,10 +97,10 @@ def diff(
 
 
 def _compare(
-    old: "Published", new: "Published", comparison: "Comparison", show: int, display: Display
+    old: "Enriched", new: "Enriched", comparison: "Comparison", show: int, display: Display
 ) -> list["Example"]:
     """Take in all rows; returns the first `show` changes."""
-    from ..engine.review.published import matched
+    from ..engine.review.enriched import matched
 
     examples: list[Example] = []
     total = max(old.rows, new.rows)

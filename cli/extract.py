@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import __version__
+from ..engine.origin import Origin
 from ..engine.reading.share import Share
+from ..engine.version import __version__
 from . import console, failures, options, tables
 from .backend import Backend, Loaded, loaded
 from .clashes import refuse_clashes
@@ -24,8 +25,8 @@ from .summary import Delivery, estimated, finished, tick
 
 if TYPE_CHECKING:
     from ..engine.reading.corpus import Corpus
-    from ..engine.run.pipeline import RunSink, RunSummary
-    from ..engine.tagging.card import AdapterCard
+    from ..engine.run.pipeline import RunSink
+    from ..engine.run.summary import RunSummary
     from ..engine.tagging.extractor import Extractor
     from ..engine.writing.output import Output
 
@@ -176,20 +177,19 @@ def extract(
         card = AdapterCard.read(adapter)
         min_score = account.options["min_score"] = card.min_score if min_score is None else min_score
         account.digests = {"adapter": card.digest, "base": card.base_digest}
-        origin = {"version": __version__, "base": card.base, "base_digest": card.base_digest}
-        chosen: dict[str, Any] = {"mode": mode.value, "precision": precision.value}
-        facts = {"options": {"min_score": min_score, **chosen}, "provenance": origin}
+        chosen: dict[str, Any] = {"min_score": min_score, "mode": mode.value, "precision": precision.value}
+        origin = Origin(card.digest, chosen, card.base, card.base_digest, __version__, text_column)
         reading: dict[str, Any] = {"text_column": text_column, "id_column": id_column, "text_unit": text_unit.value}
-        settings = {"device": device.value, "base": base, "batch_tokens": batch_tokens, "min_score": min_score}
+        settings = {"device": device.value, "base": base, "batch_tokens": batch_tokens}
         settings |= chosen
         load = partial(
             _load, display, stack, Backend.LOCAL if dry_run else backend, workers, adapter, card.digest, **settings
         )
         if retry_failed:
-            delivery = _retry(target, card, facts, lambda: load().extractor, display)
+            delivery = _retry(target, replace(origin, text_column=None), lambda: load().extractor, display)
         elif incremental and not (dry_run and overwrite):  # such a dry run is about all inputs
-            with Growth(corpus, target, card, facts, text_column, overwrite=overwrite, prune=prune) as growth:
-                delivery = _grow(growth, reading, facts, load, display, account, dry_run=dry_run)
+            with Growth(corpus, target, origin, overwrite=overwrite, prune=prune) as growth:
+                delivery = _grow(growth, reading, origin, load, display, account, dry_run=dry_run)
         elif dry_run:
             from ..engine.reading.corpus import open_corpus
 
@@ -198,9 +198,9 @@ def extract(
         else:
             from ..engine.writing.output import open_output
 
-            place = open_output(out or target, work_dir)
+            place = open_output(out or target, work_dir, share=share)
             delivery = _extract(
-                corpus, place, {**reading, "limit": limit, "share": share}, facts, overwrite, load, display, account
+                corpus, place, {**reading, "limit": limit, "share": share}, origin, overwrite, load, display, account
             )
     account.counts = delivery.result
     delivery.show(json)
@@ -220,7 +220,7 @@ def _extract(
     paths: list[str],
     target: "Output",
     reading: Mapping[str, Any],
-    facts: Mapping[str, Any],
+    origin: Origin,
     overwrite: bool,
     load: Callable[[], Loaded],
     display: Display,
@@ -228,20 +228,21 @@ def _extract(
 ) -> Delivery:
     """Everything in `paths`, or a share of it, into a new output."""
     from ..engine.reading.corpus import open_corpus
-    from ..engine.run import pipeline
+    from ..engine.writing.output import require_free
+    from ..engine.writing.sink import Sink
 
     # What can be refused at once is asked before files are read through and a model is loaded.
-    pipeline.require_free(target, share=reading["share"], overwrite=overwrite)
+    require_free(target, overwrite=overwrite)
     opened = open_corpus(paths, **reading)
     work = load()
-    sink = pipeline.open_sink(target, opened, work.extractor, **facts, overwrite=overwrite)
+    sink = Sink(target, opened, origin, overwrite=overwrite)
     return finished(_run(opened, work, sink, display, account))
 
 
 def _grow(
     growth: Growth,
     reading: Mapping[str, Any],
-    facts: Mapping[str, Any],
+    origin: Origin,
     load: Callable[[], Loaded],
     display: Display,
     account: Reporting,
@@ -261,20 +262,19 @@ def _grow(
     if dry_run:
         return _estimate(opened, load, display, inputs)
     work = load()
-    return finished(_run(opened, work, growth.sink(opened, work.extractor, **facts), display, account), inputs)
+    return finished(_run(opened, work, growth.sink(opened, origin), display, account), inputs)
 
 
 def _retry(
     target: Path,
-    card: "AdapterCard",
-    facts: Mapping[str, Any],
+    origin: Origin,
     load: "Callable[[], Extractor]",
     display: Display,
 ) -> Delivery:
     """The failed rows of a finished output."""
     from .retry import retry, retry_facts
 
-    summary = retry(target, card, facts["options"], load, tick, display)
+    summary = retry(target, origin, load, tick, display)
     if summary is None:
         result = {"out": str(target), "retried": 0, "failures": 0}
         return Delivery(result, f"{target}: no row has failed", [], is_noop=True)
@@ -285,11 +285,11 @@ def _retry(
 
 def _run(corpus: "Corpus", work: Loaded, sink: "RunSink", display: Display, account: Reporting) -> "RunSummary":
     """The run, with progress; a signal ends it, and the command, after the batch at hand."""
-    from ..engine.run import pipeline
+    from ..engine.run.summary import RunSummary
 
     account.digests["input"] = corpus.digest
-    account.kept = lambda: pipeline.RunSummary.of(
-        sink.tally(), corpus, sink, resumed_rows=0, interrupted=True
+    account.kept = lambda: RunSummary.of(
+        sink.tally(), shards=len(corpus.shards()), out=sink.name, resumed_rows=0, interrupted=True
     ).to_dict()
     corpus = replace(corpus, batch_rows=work.batch_rows)
     with Interrupt(lambda: display.note(_STOPPING, "stopping")) as interrupt:

@@ -9,7 +9,7 @@ import typer
 from . import console, tables
 from .interrupt import Stopped
 from .options import TUNING, Device, DeviceOption, JsonOption, LogFormatOption, OverwriteOption, QuietOption
-from .progress import Tick, duration, progress
+from .progress import Display, Tick, duration, progress
 
 if TYPE_CHECKING:
     from ..adapters.fit import FitEvent, FitResult
@@ -106,7 +106,7 @@ def fit(
             min_score=min_score, overwrite=overwrite,
         )  # fmt: skip
         try:
-            result = train(config, lambda event: display.show(_tick(event)))
+            result = train(config, lambda event: _show(display, event))
         except Stopped:
             display.note("stopped: no adapter was written", "stopped")
             raise
@@ -120,16 +120,25 @@ def fit(
         console.note(hint, event="hint", quiet=quiet)
 
 
+def _show(display: Display, event: "FitEvent") -> None:
+    if event.stage == "unprimed":
+        display.note(f"warning: {event.note}", "warning")
+    else:
+        display.show(_tick(event))
+
+
 def _tick(event: "FitEvent") -> Tick:
     losses = [("loss", event.loss), ("contrast", event.contrast), ("draft", event.draft)]
     stats = [f"{name} {value:.3f}" for name, value in losses if value is not None]
     facts = {name: value for name, value in [*losses, ("dev_f1", event.dev_f1)] if value is not None}
     if event.dev_f1 is not None:
         stats.insert(1, f"dev F1 {tables.percent(event.dev_f1)}")
-    if event.note:
+    stage, unit = _STAGES.get(event.stage, event.stage), "steps"
+    if event.stage in ("fetch", "convert", "wait"):
+        stage, unit = f"{stage} {event.note}", "MB"
+    elif event.note:
         stats.append(event.note)
-    unit = "MB" if event.stage == "fetch" else "steps"
-    return Tick(_STAGES.get(event.stage, event.stage), event.step, event.steps or None, unit, tuple(stats), facts)
+    return Tick(stage, event.step, event.steps or None, unit, tuple(stats), facts)
 
 
 def _print(result: "FitResult") -> None:

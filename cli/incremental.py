@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..engine.origin import Origin
+
 if TYPE_CHECKING:
     from ..engine.reading.corpus import Corpus
-    from ..engine.tagging.card import AdapterCard
-    from ..engine.tagging.extractor import Extractor
     from ..engine.writing.growing_sink import GrowingSink
     from ..engine.writing.increment import Increment
 
@@ -69,21 +69,17 @@ class Growth:
         self,
         paths: list[str],
         out: Path,
-        card: "AdapterCard",
-        facts: Mapping[str, Any],
-        text_column: str | None,
+        origin: Origin,
         *,
         overwrite: bool,
         prune: bool,
     ) -> None:
         from ..engine.reading.listing import list_files
         from ..engine.writing.growing import GrowingOutput
-        from ..engine.writing.manifest import Facts
 
         self.out = out
         self._files = list_files(paths)
-        wanted = Facts(card.digest, card.base_digest, facts["options"], text_column)
-        self._output = GrowingOutput(out, wanted, overwrite=overwrite, prune=prune)
+        self._output = GrowingOutput(out, origin, overwrite=overwrite, prune=prune)
         self._prune = prune
 
     def __enter__(self) -> "Growth":
@@ -117,7 +113,7 @@ class Growth:
         """End a run that found nothing to extract from: note what was renamed, drop what is to be dropped."""
         self._output.finish()
 
-    def sink(self, corpus: "Corpus", extractor: "Extractor", **facts: Any) -> "GrowingSink":
-        from ..engine.run.pipeline import open_growing_sink
+    def sink(self, corpus: "Corpus", origin: Origin) -> "GrowingSink":
+        from ..engine.writing.growing_sink import GrowingSink
 
-        return open_growing_sink(self._output, self._increment, corpus, extractor, **facts)
+        return GrowingSink(self._output, self._increment, corpus, origin)

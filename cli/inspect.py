@@ -9,7 +9,6 @@ import typer
 
 from ..engine.errors import InputError, OutputError
 from . import console, tables
-from .enriched import Enriched
 from .options import JsonOption
 from .progress import duration
 
@@ -88,10 +87,10 @@ def _show_adapter(path: Path, card: "AdapterCard", json: bool) -> None:
 
 def _verified(path: Path, adapter: Path | None) -> "Verification":
     """Raises OutputError, a line a problem, unless all is as promised."""
-    from ..engine.review.published import Published
+    from ..engine.review.enriched import Enriched
     from ..engine.review.verification import verify
 
-    done = verify(Published(path), adapter)
+    done = verify(Enriched(path), adapter)
     if done.count:
         problems = [*done.problems]
         if done.count > len(problems):
@@ -107,7 +106,7 @@ def _staging(path: Path) -> Path:
 
 
 def _show_unfinished(path: Path, json: bool) -> None:
-    from ..engine.review.published import unfinished
+    from ..engine.review.enriched import unfinished
 
     tally, manifest = unfinished(path)
     if json:
@@ -131,16 +130,15 @@ def _shown(name: str, value: object) -> str:
 
 
 def _show_output(path: Path, verification: "Verification | None", json: bool) -> None:
-    from ..engine.writing.output import output_tally
+    from ..engine.review.enriched import Enriched
 
     enriched = Enriched(path)
-    tally = output_tally(path)
+    tally, said = enriched.tally(), enriched.facts[0]
     if json:
         checked = {"verified": verification.to_dict()} if verification else {}
-        metadata = {"metadata": enriched.metadata}
+        metadata = {"metadata": said}
         console.print_json({"kind": "output", "path": str(path), **asdict(tally), **metadata, **checked})
         return
-    origin = enriched.metadata
     facts = [
         ("rows", f"{tally.rows:,}"),
         ("texts", f"{tally.texts:,}"),
@@ -148,7 +146,7 @@ def _show_output(path: Path, verification: "Verification | None", json: bool) ->
         ("entities", f"{tally.entities:,}"),
         ("time", duration(tally.seconds)),
         ("files", f"{len(enriched.parts):,}"),
-        *((name.replace("_", " "), _shown(name, origin[name])) for name in _ORIGIN if name in origin),
+        *((name.replace("_", " "), _shown(name, said[name])) for name in _ORIGIN if name in said),
     ]
     if verification:
         facts.append(("verified", ", ".join(verification.checks)))

@@ -1,26 +1,25 @@
 """`nerx extract --retry-failed`: the failed rows of a finished output once more."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from ..engine.origin import Origin
 from .interrupt import Interrupt
 from .progress import Display, Tick, duration
 
 if TYPE_CHECKING:
-    from ..engine.run.pipeline import Progress, TextExtractor
-    from ..engine.run.retry import RetrySummary
-    from ..engine.tagging.card import AdapterCard
+    from ..engine.run.pipeline import TextExtractor
+    from ..engine.run.summary import Progress, RetrySummary
 
 _STOPPING = "stopping after this batch (run the same command again to go on); once more stops at once"
 
 
 def retry(
     out: Path,
-    card: "AdapterCard",
-    options: Mapping[str, Any],
+    origin: Origin,
     load: "Callable[[], TextExtractor]",
     tick: "Callable[[Progress], Tick]",
     display: Display,
@@ -29,15 +28,12 @@ def retry(
 
     Raises typer.Exit after a signal, when what was retried is kept.
     """
-    from ..engine.run import pipeline
     from ..engine.run.retry import FailedRows
 
     with FailedRows(out) as failed:
         if not failed.count:
             return None
-        failed.require_made_with(
-            {"adapter": card.digest, "base_digest": card.base_digest, "options": pipeline.options_text(options)}
-        )
+        failed.require_made_with(origin)
         display.show(Tick("loading"))
         extractor = load()
         with Interrupt(lambda: display.note(_STOPPING, "stopping")) as interrupt:

@@ -11,8 +11,7 @@ from .incremental import Inputs
 from .progress import Tick, duration
 
 if TYPE_CHECKING:
-    from ..engine.run.estimate import DryRun
-    from ..engine.run.pipeline import Progress, RunSummary
+    from ..engine.run.summary import DryRun, Progress, RunSummary
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,18 @@
 """`nerx view`: a few rows of an output with their entities highlighted, in the terminal."""
 
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from . import console
-from .enriched import Enriched, EnrichedRow
 from .highlight import excerpt, highlight, printable
+
+if TYPE_CHECKING:
+    from ..engine.review.enriched import Row
 
 
 def view(
@@ -32,8 +35,12 @@ def view(
       [cyan]nerx view corpus.nerx.parquet[/]
       [cyan]nerx view corpus.nerx.parquet --rows 50 --label vessel[/]
     """
-    shown = Enriched(path, text_column).rows(rows, label, empty and label is None)
-    labels = sorted({span.label for row in shown for span in row.spans})
+    from ..engine.review.enriched import Enriched
+
+    enriched = Enriched(path, text_column=text_column)
+    chosen = enriched.read() if empty and label is None else enriched.with_entities(label)
+    shown = list(islice(chosen, rows))
+    labels = sorted({span.label for row in shown for span in row.spans or ()})
     if not shown:
         wanted = f"an entity labelled {label!r}" if label else "an entity"
         console.note(f"no row of {path} has {wanted}")
@@ -46,7 +53,7 @@ def view(
             out.print(f"{row.number:>6}  {line}", soft_wrap=True)
 
 
-def _grid(rows: list[EnrichedRow], labels: list[str], characters: int, colour: bool) -> Table:
+def _grid(rows: list["Row"], labels: list[str], characters: int, colour: bool) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(justify="right", style="dim")
     grid.add_column(overflow="fold")
@@ -55,8 +62,8 @@ def _grid(rows: list[EnrichedRow], labels: list[str], characters: int, colour: b
     return grid
 
 
-def _marked(row: EnrichedRow, labels: list[str], characters: int, colour: bool) -> Text:
-    marked = highlight(*excerpt(row.text, row.spans, characters), labels, colour=colour)
+def _marked(row: "Row", labels: list[str], characters: int, colour: bool) -> Text:
+    marked = highlight(*excerpt(row.text or "", row.spans or (), characters), labels, colour=colour)
     if row.error:
         marked.append(f"  nerx_error: {printable(row.error)}", style="red")
     return marked

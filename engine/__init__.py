@@ -3,10 +3,10 @@
 =============  ========================================================================================================
 room           holds
 =============  ========================================================================================================
-the top        the small words that every room uses: errors, span, label, columns, tally, redaction, version
+the top        the small words that every room uses: errors, span, label, columns, tally, origin, redaction, version
 ``tagging/``   texts in, spans out: prompt, guide, model, drafter, decoder, extractor
 ``reading/``   corpora in: stores, file formats, records, shards
-``writing/``   rows out, exactly once: lock, staging, sink, and outputs that grow
+``writing/``   rows out, exactly once: staging, a sink, the outputs it fills (local, shared, store), those that grow
 ``run/``       a whole job: a corpus goes through an extractor into a sink, here or on a Ray cluster
 ``review/``    an output read back: verified, compared, measured, reported
 =============  ========================================================================================================

@@ -3,14 +3,14 @@
 The one place between a model's spans and what a user reads; a wrong span stops here.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from .errors import NerxError
-from .span import Extraction, Span
+from .span import Extraction, Span, broken_rule
+from .tally import Tally
 
 ENTITY = pa.struct(
     [
@@ -25,9 +25,6 @@ ENTITIES = pa.field("entities", pa.list_(ENTITY))
 """Null: not processed (null text, or an error). Empty: nothing found. Offsets are Unicode code points, half-open."""
 ERROR = pa.field("nerx_error", pa.string())
 """Why a row was not processed; null when it was, or when its text is null."""
-
-OFFSET_UNIT = "unicode code points"
-"""Of `start` and `end`, as every output says of itself."""
 
 NOT_UTF8 = "the text is not valid UTF-8"
 
@@ -70,8 +67,7 @@ def settle(column: pa.Array, texts: Sequence[str | None], extractions: Sequence[
 def entity_columns(texts: Sequence[str | None], extractions: Sequence[Extraction]) -> tuple[pa.Array, pa.Array]:
     """The `entities` and `nerx_error` arrays for `texts`, row by row.
 
-    Raises NerxError unless every span lies inside its text, spans are sorted and do not overlap, every text has either
-    spans or an error, and no null text has spans.
+    Raises NerxError, with the row's place in the batch, when one breaks a rule of :func:`~.span.broken_rule`.
     """
     starts: list[int] = []
     ends: list[int] = []
@@ -80,7 +76,8 @@ def entity_columns(texts: Sequence[str | None], extractions: Sequence[Extraction
     scores: list[float] = []
     offsets, nulls = [0], []
     for row, (text, extraction) in enumerate(zip(texts, extractions, strict=True)):
-        _check_row(row, text, extraction)
+        if problem := broken_rule(extraction, text, has_text=text is not None):
+            raise NerxError(f"row {row} of the batch: {problem}")
         for span in extraction.spans or ():
             starts.append(span.start)
             ends.append(span.end)
@@ -105,6 +102,22 @@ def entity_columns(texts: Sequence[str | None], extractions: Sequence[Extraction
     return entities, pa.array([extraction.error for extraction in extractions], pa.string())
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a batch of texts: the columns `entities` and `nerx_error`, and the counts of both."""
+
+    entities: pa.Array
+    errors: pa.Array
+    tally: Tally
+
+
+def outcome(column: pa.Array, extractions: Sequence[Extraction]) -> Outcome:
+    """`extractions` of the texts in `column`, settled, checked and counted. Raises NerxError."""
+    texts = column_texts(column)
+    settled = settle(column, texts, extractions)
+    return Outcome(*entity_columns(texts, settled), Tally.of(texts, settled))
+
+
 def stored(entities: pa.Array, texts: Sequence[str | None], errors: pa.Array) -> list[Extraction]:
     """What `entity_columns` was given, from what it made."""
     found = []
@@ -112,24 +125,3 @@ def stored(entities: pa.Array, texts: Sequence[str | None], errors: pa.Array) ->
         read = None if spans is None else tuple(Span(s["start"], s["end"], s["label"], s["score"]) for s in spans)
         found.append(Extraction(read, error, len(text or "") if read is not None else 0))
     return found
-
-
-def _check_row(row: int, text: str | None, extraction: Extraction) -> None:
-    """What the promises about offsets rest on; messages hold positions and never the text."""
-    spans = extraction.spans
-    if spans is None:
-        if text is not None and extraction.error is None:
-            raise NerxError(f"row {row} of the batch: has a text but neither entities nor an error")
-        return
-    if text is None or extraction.error is not None:
-        raise NerxError(f"row {row} of the batch: has entities and {'no text' if text is None else 'an error'}")
-    before = 0
-    for span in spans:
-        if not before <= span.start < span.end <= len(text):
-            raise NerxError(
-                f"row {row} of the batch: entity [{span.start}, {span.end}) is empty, out of order, "
-                f"overlapping, or outside its text of {len(text)} characters"
-            )
-        if not span.label or not (math.isfinite(span.score) and 0.0 <= span.score <= 1.0 + 1e-6):
-            raise NerxError(f"row {row} of the batch: entity with label {span.label!r} and score {span.score}")
-        before = span.end

@@ -1,5 +1,6 @@
-"""Spans and what an extraction of one text yields. Offsets are half-open Unicode code points; no behaviour here."""
+"""Spans, what an extraction of one text yields, and what must hold of it. Offsets are half-open code points."""
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -44,3 +45,24 @@ class Seed:
     text: str
     spans: tuple[Span, ...]
     where: str = ""
+
+
+def broken_rule(extraction: Extraction, text: str | None, *, has_text: bool) -> str | None:
+    """The first promise about a row that its `extraction` breaks, None for a sound one. Never quotes the text.
+
+    Spans lie inside their text, sorted and free of overlaps; a row has either spans or an error, and where there is no
+    text neither. `has_text` tells a null from a text that could not be read, and is None as well.
+    """
+    if extraction.spans is None:
+        return "has a text but neither entities nor an error" if has_text and extraction.error is None else None
+    if text is None or extraction.error is not None:
+        return f"has entities and {'no text' if text is None else 'an error'}"
+    before = 0
+    for span in extraction.spans:
+        place = f"entity [{span.start}, {span.end})"
+        if not before <= span.start < span.end <= len(text):
+            return f"{place} is empty, out of order, overlapping, or outside its text of {len(text):,} characters"
+        if not span.label or not (math.isfinite(span.score) and 0 <= span.score <= 1 + 1e-6):
+            return f"{place} has no label, or a score that is no probability"
+        before = span.end
+    return None

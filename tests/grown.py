@@ -7,12 +7,13 @@ from pathlib import Path
 
 from capitals import Capitals
 
+from nerx.engine.origin import Origin
 from nerx.engine.reading.corpus import open_corpus
 from nerx.engine.reading.listing import list_files
 from nerx.engine.run import pipeline
 from nerx.engine.writing.growing import GrowingOutput
+from nerx.engine.writing.growing_sink import GrowingSink
 from nerx.engine.writing.increment import Increment
-from nerx.engine.writing.manifest import Facts
 from nerx.engine.writing.part import part_columns
 
 
@@ -45,8 +46,8 @@ def grow(
     """Add what is new in `lake` to `out`."""
     extractor = extractor or Capitals()
     options = {**OPTIONS, "min_score": min_score}
-    facts = Facts(extractor.digest, base_digest, options, text_column)
-    with GrowingOutput(out, facts, overwrite=overwrite, prune=prune) as output:
+    origin = Origin(extractor.digest, options, base_digest=base_digest, text_column=text_column)
+    with GrowingOutput(out, origin, overwrite=overwrite, prune=prune) as output:
         increment = output.compare(list_files([lake]))
         if not increment.work:
             output.finish()
@@ -54,9 +55,7 @@ def grow(
         known = part_columns(output.folder, output.parts[0]) if output.parts else None
         paths = [work.file.path for work in increment.work]
         corpus = open_corpus(paths, text_column=output.text_column, known=known, **reading)
-        origin = {"base_digest": base_digest}
-        sink = pipeline.open_growing_sink(output, increment, corpus, extractor, options=options, provenance=origin)
-        sink._checkpoint_seconds = checkpoint_seconds
+        sink = GrowingSink(output, increment, corpus, origin, checkpoint_seconds=checkpoint_seconds)
         summary = pipeline.run(corpus, extractor, sink, stop=stop)
     return Grown(increment, extractor.texts, summary.interrupted)
 

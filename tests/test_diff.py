@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nerx.engine.errors import InputError
-from nerx.engine.review import published
+from nerx.engine.review import enriched
 from nerx.engine.review.comparison import Change, Comparison, changes
-from nerx.engine.review.published import Published, Row, matched
+from nerx.engine.review.enriched import Enriched, Row, matched
 from nerx.engine.span import Span
 
 ENTITY = pl.Struct({"start": pl.Int32, "end": pl.Int32, "label": pl.String, "text": pl.String, "score": pl.Float32})
@@ -245,12 +245,12 @@ def test_buckets_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
             pl.read_parquet(path).cast({"id": pl.String}).write_parquet(path)
 
     def compare() -> dict[object, tuple[object, object]]:
-        opened = [Published(path, id_column="id") for path in paths]
+        opened = [Enriched(path, id_column="id") for path in paths]
         return {(a or b).key: (a and a.number, b and b.number) for a, b in matched(*opened)}
 
     whole = compare()
-    monkeypatch.setattr(published, "BUCKET_ROWS", 40)
-    monkeypatch.setattr(published, "BATCH_ROWS", 7)
+    monkeypatch.setattr(enriched, "BUCKET_ROWS", 40)
+    monkeypatch.setattr(enriched, "READ_ROWS", 7)
     assert compare() == whole
     assert len(whole) == 500
     assert sum(b is None for _, b in whole.values()) == 50
@@ -258,7 +258,7 @@ def test_buckets_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 def test_a_nested_id_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", OLD)
-    opened = Published(path, id_column="entities")
+    opened = Enriched(path, id_column="entities")
     with pytest.raises(InputError, match=r"nested|nulls"):
         list(matched(opened, opened))
 
@@ -267,10 +267,10 @@ PEAK = """
 import sys
 from pathlib import Path
 from nerx.engine.review.comparison import Comparison
-from nerx.engine.review.published import Published, matched
+from nerx.engine.review.enriched import Enriched, matched
 
 comparison = Comparison()
-opened = [Published(Path(path), id_column=sys.argv[3] or None) for path in sys.argv[1:3]]
+opened = [Enriched(Path(path), id_column=sys.argv[3] or None) for path in sys.argv[1:3]]
 for old, new in matched(*opened):
     comparison.add(old, new)
 print(comparison.result().compared, Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])

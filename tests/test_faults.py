@@ -15,11 +15,12 @@ import pytest
 from capitals import POISON, Capitals
 from disk import Disk, MountError
 from grown import grow
+from sinks import open_sink
 
 from nerx.engine.errors import CorpusError, NerxError, OutputError, OutputLockedError
 from nerx.engine.reading.corpus import open_corpus
 from nerx.engine.reading.share import Share
-from nerx.engine.run.pipeline import open_sink, run
+from nerx.engine.run.pipeline import run
 from nerx.engine.run.retry import FailedRows
 
 HERE = Path(__file__).parent

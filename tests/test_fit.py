@@ -128,6 +128,25 @@ def test_every_family_goes_from_seeds_to_spans(seeds, tmp_path, family):
         assert extraction.characters == len(text)
 
 
+def test_a_base_that_was_never_primed_is_named_and_its_new_drafter_has_no_say(tmp_path):
+    base = make_base("llama", tmp_path / "base")
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(json.dumps(row) + "\n" for row in seed_lines()[:8]), encoding="utf-8")
+    events = []
+    config = FitConfig(seeds=few, out=tmp_path / "adapter", base=str(base), device="cpu", epochs=1)
+    result = fit(config, events.append)
+    said = [event.note for event in events if event.stage == "unprimed"]
+    assert len(said) == 1
+    assert str(base) in said[0]
+    assert "has not been primed" in said[0]
+    assert result.alpha == 0.0
+
+
+def test_of_a_primed_base_nothing_is_said(adapter):
+    _, events = adapter
+    assert "unprimed" not in {event.stage for event in events}
+
+
 def test_a_dev_file_replaces_the_holdout(seeds, tmp_path):
     base = make_base("gpt2", tmp_path / "base")
     config = FitConfig(seeds=seeds, out=tmp_path / "adapter", base=str(base), device="cpu", epochs=2, dev=seeds)

@@ -25,7 +25,7 @@ from nerx.engine.run.retry import FailedRows
 from nerx.engine.writing import manifest
 from nerx.engine.writing.lock import OutputLock
 from nerx.engine.writing.manifest import manifest_file
-from nerx.engine.writing.output import output_tally
+from nerx.engine.writing.part import output_tally
 from nerx.engine.writing.place import lock_file
 
 HERE = Path(__file__).parent

@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from capitals import POISON, Capitals
 from commands import Nerx
+from sinks import open_sink
 
 from nerx.engine.reading.corpus import open_corpus
-from nerx.engine.review.published import Published
+from nerx.engine.review.enriched import Enriched
 from nerx.engine.review.verification import MOST_PROBLEMS, verify
-from nerx.engine.run.pipeline import open_sink, run
+from nerx.engine.run.pipeline import run
 
 TEXTS = ["Ada met Bob in 北京 and 👩‍👩‍👧 Ünal", None, "", "nobody", f"{POISON} Two", *["Grace Hopper"] * 45]
 
@@ -45,7 +46,7 @@ def rewrite(part: Path, change: Callable[[dict[str, Any]], Any] | None = None, *
 
 
 def problems(path: Path, adapter: Path | None = None) -> tuple[str, ...]:
-    return verify(Published(path), adapter).problems
+    return verify(Enriched(path), adapter).problems
 
 
 @pytest.mark.parametrize("name", ["out.parquet", "out"])

@@ -18,12 +18,14 @@ from capitals import POISON, Capitals
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from killing import killed_at
+from sinks import open_sink
 
 from nerx.engine.errors import CorpusError, NerxError
 from nerx.engine.reading.corpus import open_corpus
 from nerx.engine.run.estimate import dry_run
-from nerx.engine.run.pipeline import Progress, RunSummary, open_sink, run
-from nerx.engine.writing.output import output_tally
+from nerx.engine.run.pipeline import run
+from nerx.engine.run.summary import Progress, RunSummary
+from nerx.engine.writing.part import output_tally
 from nerx.engine.writing.place import is_under_way
 
 HERE = Path(__file__).parent
@@ -236,9 +238,9 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from capitals import Capitals
+from sinks import open_sink
 from nerx.engine.reading.corpus import open_corpus
 from nerx.engine.run import pipeline
-from nerx.engine.writing import sink
 
 class Slow(Capitals):
     def extract(self, texts):
@@ -246,8 +248,7 @@ class Slow(Capitals):
         return super().extract(texts)
 
 corpus = open_corpus([sys.argv[2]], batch_rows=50, shard_rows=400)
-target = pipeline.open_sink(Path(sys.argv[3]), corpus, Capitals())
-target._checkpoint_seconds = 0.03
+target = open_sink(Path(sys.argv[3]), corpus, Capitals(), checkpoint_seconds=0.03)
 print("ready", flush=True)
 pipeline.run(corpus, Slow(), target)
 """
@@ -342,8 +343,9 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from capitals import Capitals
+from sinks import open_sink
 from nerx.engine.reading.corpus import open_corpus
-from nerx.engine.run.pipeline import open_sink, run
+from nerx.engine.run.pipeline import run
 
 corpus = open_corpus([sys.argv[2]])
 extractor = Capitals()

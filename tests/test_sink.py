@@ -14,16 +14,19 @@ from capitals import Capitals
 from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sinks import open_sink
 
 from nerx.engine.columns import ENTITIES, entity_columns, settle
 from nerx.engine.errors import NerxError, OutputError, OutputLockedError
+from nerx.engine.origin import Origin, differences
 from nerx.engine.reading.corpus import Corpus, open_corpus
-from nerx.engine.run.pipeline import open_sink, run
+from nerx.engine.run.pipeline import run
 from nerx.engine.span import Extraction, Span
-from nerx.engine.writing.fingerprint import differences
-from nerx.engine.writing.output import check_output, output_tally
+from nerx.engine.writing.atomic import AtomicFile
+from nerx.engine.writing.local import LocalOutput
+from nerx.engine.writing.output import check_output
+from nerx.engine.writing.part import output_tally
 from nerx.engine.writing.place import staging_folder
-from nerx.engine.writing.publication import Publication
 from nerx.engine.writing.sink import Sink
 
 
@@ -35,13 +38,12 @@ def make_corpus(folder: Path, count: int = 100, *, shard_rows: int = 30, **optio
 
 
 def make_sink(
-    corpus: Corpus, out: Path, *, overwrite: bool = False, checkpoint_seconds: float = 60, **fingerprint
+    corpus: Corpus, out: Path, *, overwrite: bool = False, checkpoint_seconds: float = 60, adapter: str = "", **origin
 ) -> Sink:
     return Sink(
-        out,
-        corpus.schema,
-        corpus.text_column,
-        fingerprint=fingerprint,
+        LocalOutput(out),
+        corpus,
+        Origin(adapter, **origin),
         overwrite=overwrite,
         checkpoint_seconds=checkpoint_seconds,
     )
@@ -132,7 +134,7 @@ def test_a_failing_shard_keeps_its_checkpoints_and_nothing_else(tmp_path):
 
 def test_a_failed_write_leaves_the_name_free(tmp_path):
     def fail():
-        with Publication(tmp_path / "a") as temporary:
+        with AtomicFile(tmp_path / "a") as temporary:
             temporary.write_text("half")
             raise KeyError
 
@@ -190,11 +192,11 @@ def test_an_output_that_appears_during_the_run_is_not_replaced(tmp_path, name):
 def test_only_folders_that_nerx_wrote_are_replaced(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    check_output(out, overwrite=False)
+    check_output(LocalOutput(out), overwrite=False)
     (out / "thesis.tex").write_text("x")
     for overwrite in (False, True):
         with pytest.raises(OutputError, match=r"holds 'thesis\.tex', which nerx did not write"):
-            check_output(out, overwrite=overwrite)
+            check_output(LocalOutput(out), overwrite=overwrite)
 
 
 @pytest.mark.parametrize(

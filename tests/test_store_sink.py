@@ -17,11 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 from capitals import Capitals
 from s3 import CREDENTIALS, Bucket, Request, every_fifth, free_port, proxy, serving
+from sinks import open_sink
 
 from nerx.engine.errors import CorpusError, OutputError, OutputLockedError
 from nerx.engine.reading import store
 from nerx.engine.reading.corpus import open_corpus
-from nerx.engine.run.pipeline import RunSummary, open_sink, run
+from nerx.engine.run.pipeline import run
+from nerx.engine.run.summary import RunSummary
 from nerx.engine.writing import store_output
 from nerx.engine.writing.output import open_output
 
@@ -308,7 +310,8 @@ sys.path.insert(0, sys.argv[1])
 from capitals import Capitals
 from nerx.engine.reading.corpus import open_corpus
 from nerx.engine.writing.output import open_output
-from nerx.engine.run.pipeline import open_sink, run
+from nerx.engine.run.pipeline import run
+from sinks import open_sink
 
 corpus = open_corpus([sys.argv[2]], shard_rows=100, batch_rows=20)
 extractor = Capitals()

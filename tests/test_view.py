@@ -8,8 +8,8 @@ from commands import Nerx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nerx.cli.enriched import Enriched
 from nerx.cli.highlight import excerpt, highlight, printable
+from nerx.engine.review.enriched import Enriched
 from nerx.engine.span import Span
 
 ENTITY = pl.Struct({"start": pl.Int32, "end": pl.Int32, "label": pl.String, "text": pl.String, "score": pl.Float32})
@@ -58,7 +58,7 @@ def test_a_dataset_folder_is_read_as_one(enriched: Path, tmp_path: Path) -> None
     folder.mkdir()
     for index in range(2):
         (folder / f"part-{index:05d}.parquet").write_bytes(enriched.read_bytes())
-    assert [row.number for row in Enriched(folder).rows(9, None, empty=False)] == [0, 3, 5, 8]
+    assert [row.number for row in Enriched(folder).with_entities()] == [0, 3, 5, 8]
 
 
 def test_another_text_column(nerx: Nerx, enriched: Path) -> None:

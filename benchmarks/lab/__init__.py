@@ -1,1 +1,1 @@
-"""What every benchmark program stands on: the data sets, finished cells, the table, the machine. Knows no model."""
+"""What the programs share: data sets, finished cells, the table, the machine. Only `rivals/` and `tiny` know models."""

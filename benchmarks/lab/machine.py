@@ -1,4 +1,4 @@
-"""What a result was measured on: processor, cores, versions, commit. Loads no model and no torch."""
+"""What a result was measured on: processor, cores, versions, commit. Loads no model."""
 
 import os
 import platform
@@ -42,6 +42,14 @@ def this_machine(packages: Sequence[str] = PACKAGES) -> Machine:
 def usable_cores() -> int:
     """Cores that the scheduler lets this process use, which in a container may be fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def limit_threads(threads: int) -> None:
+    """Have torch, here and in processes started from here, work with so many CPU threads."""
+    import torch
+
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    torch.set_num_threads(threads)
 
 
 def package_version(package: str) -> str:

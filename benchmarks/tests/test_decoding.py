@@ -2,15 +2,15 @@ import json
 
 import pytest
 import torch
-from engines import page, stopwatch
-from engines.contender import Exact, Limit, StepByStep
-from engines.library import Generate, PromptLookup
-from engines.lineup import decide, random_drafter, replays
-from engines.llama import make_llama
-from engines.manylabels import labelled
-from engines.stopwatch import Timing, measure, scaled
-from engines.work import Batch, shares
 
+from benchmarks.speed import page, stopwatch
+from benchmarks.speed.stopwatch import Timing, measure, scaled
+from benchmarks.speed.ways.contender import Exact, Limit, StepByStep
+from benchmarks.speed.ways.library import Generate, PromptLookup
+from benchmarks.speed.ways.lineup import decide, random_drafter, replays
+from benchmarks.speed.ways.llama import make_llama
+from benchmarks.speed.ways.manylabels import labelled
+from benchmarks.speed.work import Batch, shares
 from nerx.engine.bases.known import EMBEDDED
 from nerx.engine.label import LabelSet
 from nerx.engine.tagging.decoder import Decoder

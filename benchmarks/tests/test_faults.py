@@ -1,4 +1,4 @@
-"""What faults.py and streaming.py count with: differences that there are have to be seen."""
+"""What trouble.py and streaming.py count with: differences that there are have to be seen."""
 
 import json
 import os
@@ -9,14 +9,12 @@ from pathlib import Path
 import psutil
 import pyarrow as pa
 import pytest
-from lab.curve import plot, thinned
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-
-from faults import Ledger
-from trouble import page
-from trouble.kills import Kills, Place
-from trouble.scene import Compared, compare, ended, started
+from benchmarks.faults import page
+from benchmarks.faults.kills import Kills, Place
+from benchmarks.faults.scene import Compared, compare, ended, started
+from benchmarks.faults.trouble import Ledger
+from benchmarks.lab.curve import plot, thinned
 
 WHOLE = pa.table({"id": [0, 1, 2], "entities": [[], [0.5], None]})
 

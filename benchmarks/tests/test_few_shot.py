@@ -1,16 +1,16 @@
 import json
 from pathlib import Path
 
-import few_shot
 import pyarrow as pa
 import pytest
-from lab.cell import Cell, CellKey, CellStore
-from lab.dataset import DataError, load_task
-from lab.table import markdown, summarise, to_dict
-from rivals import bio
-from rivals.minilm import MiniLM, MiniLMSettings
-from rivals.trial import attempt
 
+from benchmarks.lab.cell import Cell, CellKey, CellStore
+from benchmarks.lab.dataset import DataError, load_task
+from benchmarks.lab.rivals import bio
+from benchmarks.lab.rivals.minilm import MiniLM, MiniLMSettings
+from benchmarks.lab.rivals.trial import attempt
+from benchmarks.lab.table import markdown, summarise, to_dict
+from benchmarks.quality import few_shot
 from nerx.engine.span import Span
 
 LABELS = ("city", "person")
@@ -135,7 +135,7 @@ def test_the_program_learns_scores_writes_and_does_not_compute_a_cell_twice(
     assert result["mean"]["spacy_5"] > 90
     assert "| spacy |" in out.with_suffix(".md").read_text()
 
-    monkeypatch.setattr("rivals.trial.attempt", lambda *_, **__: pytest.fail("computed twice"))
+    monkeypatch.setattr("benchmarks.lab.rivals.trial.attempt", lambda *_, **__: pytest.fail("computed twice"))
     few_shot.main()
     assert json.loads(out.read_text())["mean"] == result["mean"]
 

@@ -3,7 +3,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from growth import Axis, Point, kept
+
+from benchmarks.speed.growth import Axis, Point, kept
 
 
 def axis(name: str, *costs: float) -> Axis:

@@ -1,6 +1,6 @@
 from types import SimpleNamespace
 
-from speed import LENGTH, long_texts, measure
+from benchmarks.speed.throughput import LENGTH, long_texts, measure
 
 
 def words(text: str) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""A GGUF file as an ordinary checkpoint folder, in half precision. The only file here that loads torch.
+"""A GGUF file as an ordinary checkpoint folder, in half precision. Loads torch when it is used, not before.
 
 transformers reads the file (the package `gguf` knows the format and its quantisations); what it gives back still calls
 itself quantised and cannot be saved or trained, so a plain network is filled from its weights.
@@ -21,21 +21,24 @@ _UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeEr
 """What the readers of GGUF raise on a file that is none, is cut off, or lacks a field."""
 
 
-def convert(gguf: Path, folder: Path, *, layers: int | None = None, text_limit: int | None = None) -> None:
-    """Write config, tokenizer and weights of `gguf` into `folder`. The same file gives the same weights everywhere.
+def convert(
+    gguf: Path, folder: Path, *, layers: int | None = None, text_limit: int | None = None, delta: Path | None = None
+) -> None:
+    """Write config, tokenizer and weights of `gguf` into `folder`. The same files give the same weights everywhere.
 
     layers: keep so many from the embeddings on, and leave the rest out. text_limit: source tokens of a chunk, for the
-    config. Raises AdapterError for a file that is no GGUF, or of a family that transformers cannot read.
+    config. delta: what priming changed (see :mod:`.delta`), added to the weights.
+    Raises AdapterError for a file that is no GGUF, or of a family that transformers cannot read.
     """
     network, tokenizer = _read(gguf)
-    config = network.config
     if layers is not None:
-        network.base_model.layers = network.base_model.layers[:layers]
-        config.num_hidden_layers = layers
-        if getattr(config, "layer_types", None):
-            config.layer_types = config.layer_types[:layers]
+        keep_layers(network, layers)
     if text_limit is not None:
-        config.nerx_text_limit = text_limit
+        network.config.nerx_text_limit = text_limit
+    if delta is not None:
+        from .delta import add_delta
+
+        add_delta(network, delta)
     _save(network.half(), tokenizer, folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
     for path in folder.iterdir():
@@ -66,6 +69,14 @@ def _cannot_read(path: Path, error: Exception) -> str:
         f"{path}: cannot be read as a GGUF model ({reason}): it is damaged, or of a family that transformers does not "
         "read from GGUF (it reads Llama, Qwen, Gemma, Mistral and more); give another file, or a checkpoint folder"
     )
+
+
+def keep_layers(network: Any, count: int) -> None:
+    """Keep the first `count` layers of a network, in place."""
+    network.base_model.layers = network.base_model.layers[:count]
+    network.config.num_hidden_layers = count
+    if getattr(network.config, "layer_types", None):
+        network.config.layer_types = network.config.layer_types[:count]
 
 
 def _read(path: Path) -> tuple[Any, Any]:

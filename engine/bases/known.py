@@ -29,9 +29,9 @@ class Wheel:
 class KnownBase:
     """A base that is fetched, converted and primed once, and then lies in the cache.
 
-    parameters: numbers in the network that nerx uses. layers: how many of the model's layers nerx keeps, counted from
-    the embeddings. text_limit: source tokens that a chunk may have. priming: folder with what the tag stage learned
-    (`adapter_config.json`, `adapter_model.safetensors`, `drafter.safetensors`, `training.json`, `README.md`).
+    parameters: how many the network has that nerx uses. layers: how many of the model's layers nerx keeps, counted
+    from the embeddings. text_limit: source tokens that a chunk may have. priming: folder with what the tag stage
+    learned: `delta.safetensors` and `drafter.safetensors`, and for readers `training.json` and `README.md`.
     converted_size: bytes of the converted folder, about.
     """
 

@@ -72,7 +72,6 @@ class Corpus:
     sources: tuple[Source, ...]
     schema: pa.Schema
     text_column: str
-    id_column: str | None
     batch_rows: int
     files: tuple[InputFile, ...]
     share: Share | None = None
@@ -81,6 +80,12 @@ class Corpus:
     @property
     def rows(self) -> int:
         return sum(shard.rows for shard in self.shards())
+
+    @property
+    def text_index(self) -> int:
+        """The place of the text column, from 0."""
+        index: int = self.schema.get_field_index(self.text_column)
+        return index
 
     @property
     def identity(self) -> dict[str, str]:
@@ -123,7 +128,7 @@ class Corpus:
 
     def text_array(self, batch: pa.RecordBatch) -> pa.Array:
         """The text column of a batch as it is stored."""
-        return batch.column(self.schema.get_field_index(self.text_column))
+        return batch.column(self.text_index)
 
     def only_texts(self) -> "Corpus":
         """The same rows with the text column alone; Parquet then reads nothing else."""
@@ -162,7 +167,7 @@ def open_corpus(
         _require_column(schema, id_column, "id")
     column = choose_text_column(schema, text_column, besides=id_column)
     _require_storable(schema, sources[0].path)
-    return Corpus(sources, schema, column, id_column, batch_rows, files, share)
+    return Corpus(sources, schema, column, batch_rows, files, share)
 
 
 def choose_text_column(schema: pa.Schema, wanted: str | None, *, besides: str | None = None) -> str:

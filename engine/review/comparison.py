@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ..span import Span
-from .published import Row
+from .enriched import Row
 
 Kind = Literal["gained", "lost", "relabelled", "moved"]
 Per = Literal["rows", "characters"]

@@ -3,7 +3,6 @@
 Problems are told by place and never quote a text. Loads no model.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,17 +10,17 @@ from typing import Any
 
 from ..bases.digest import base_digest
 from ..bases.find import base_folder
-from ..columns import OFFSET_UNIT
 from ..errors import AdapterError, OutputError
-from ..span import Extraction
+from ..origin import INPUT, OFFSET_UNIT
+from ..span import Extraction, broken_rule
 from ..tagging.card import AdapterCard
 from ..tally import Tally
-from .published import Published, Row
+from ..writing.place import part_name
+from .enriched import Enriched, Row
 
 MOST_PROBLEMS = 20
 """So many are told; all are counted."""
 
-_BATCH = 4096
 _SAME_IN_ALL_PARTS = ("adapter", "base_digest", "options", "text_column", "offset_unit")
 _COUNTED = ("rows", "texts", "entities", "entities_per_label", "failures", "characters_in")
 """Counts that the rows themselves give."""
@@ -43,24 +42,24 @@ class Verification:
         return asdict(self)
 
 
-def verify(published: Published, adapter: Path | None = None) -> Verification:
+def verify(enriched: Enriched, adapter: Path | None = None) -> Verification:
     """Read an output from end to end; with `adapter`, also compare its folder with the one that was recorded."""
     checks = ["every row", "counts", "metadata"]
-    problems = list(_metadata_problems(published))
+    problems = list(_metadata_problems(enriched))
     count = len(problems)
     total = Tally()
-    for part in range(len(published.parts)):
+    for part in range(len(enriched.parts)):
         counted = Tally()
-        for batch in published.batches(part):
-            rows = list(published.rows_of(batch))
+        for batch in enriched.batches(part):
+            rows = list(enriched.rows_of(batch))
             found = [f"row {row.number:,}: {problem}" for row in rows if (problem := row_problem(row))]
             problems += found[: MOST_PROBLEMS - len(problems)] if len(problems) < MOST_PROBLEMS else []
             count += len(found)
             counted += _counted(rows)
-        wrong = list(_count_problems(published, part, counted))
+        wrong = list(_count_problems(enriched, part, counted))
         problems, count, total = [*problems, *wrong], count + len(wrong), total + counted
     if adapter is not None:
-        wrong = list(_adapter_problems(published, adapter))
+        wrong = list(_adapter_problems(enriched, adapter))
         problems, count = [*problems, *wrong], count + len(wrong)
         checks += ["adapter folder", "base" if _base_at_hand(adapter) else "base not at hand"]
     return Verification(total.rows, total.entities, tuple(checks), tuple(problems[:MOST_PROBLEMS]), count)
@@ -68,21 +67,11 @@ def verify(published: Published, adapter: Path | None = None) -> Verification:
 
 def row_problem(row: Row) -> str | None:
     """The first promise that a row breaks, None for a sound one."""
-    if row.spans is None:
-        silent = row.has_text and row.error is None
-        return "has a text but neither entities nor an error" if silent else None
-    if row.text is None or row.error is not None:
-        return f"has entities and {'no text' if row.text is None else 'an error'}"
-    before = 0
-    for span, mention in zip(row.spans, row.mentions, strict=True):
-        place = f"entity [{span.start}, {span.end})"
-        if not before <= span.start < span.end <= len(row.text):
-            return f"{place} is empty, out of order, overlapping, or outside its text of {len(row.text):,} characters"
-        if row.text[span.start : span.end] != mention:
-            return f"{place} is not the text that is stored with it"
-        if not span.label or not (math.isfinite(span.score) and 0 <= span.score <= 1 + 1e-6):
-            return f"{place} has no label, or a score that is no probability"
-        before = span.end
+    if problem := broken_rule(Extraction(row.spans, row.error), row.text, has_text=row.has_text):
+        return problem
+    for span, mention in zip(row.spans or (), row.mentions, strict=True):
+        if (row.text or "")[span.start : span.end] != mention:
+            return f"entity [{span.start}, {span.end}) is not the text that is stored with it"
     return None
 
 
@@ -91,10 +80,10 @@ def _counted(rows: list[Row]) -> Tally:
     return Tally.of([row.text for row in rows], extractions)
 
 
-def _count_problems(published: Published, part: int, counted: Tally) -> Iterator[str]:
-    name = published.parts[part].name
+def _count_problems(enriched: Enriched, part: int, counted: Tally) -> Iterator[str]:
+    name = enriched.parts[part].name
     try:
-        stored = published.tally(part)
+        stored = enriched.tally(part)
     except OutputError as error:
         yield f"{name}: {error}"
         return
@@ -108,25 +97,25 @@ def _count_problems(published: Published, part: int, counted: Tally) -> Iterator
         yield f"{name}: the scores of its rows are not those that were counted"
 
 
-def _metadata_problems(published: Published) -> Iterator[str]:
-    first = published.metadata[0]
+def _metadata_problems(enriched: Enriched) -> Iterator[str]:
+    first = enriched.facts[0]
     if not first.get("adapter"):
         yield "metadata: does not say which adapter made it"
     if first.get("offset_unit") != OFFSET_UNIT:
         yield f"metadata: offset unit {first.get('offset_unit')!r}, not {OFFSET_UNIT!r}"
-    for part, metadata in zip(published.parts, published.metadata, strict=True):
-        changed = [name for name in _SAME_IN_ALL_PARTS if metadata.get(name) != first.get(name)]
+    for part, facts in zip(enriched.parts, enriched.facts, strict=True):
+        changed = [name for name in _SAME_IN_ALL_PARTS if facts.get(name) != first.get(name)]
         if changed:
-            yield f"{part.name}: another {', '.join(changed)} than {published.parts[0].name}"
-    numbers = [part.name for part in published.parts if part.name.startswith("part-")]
-    expected = [f"part-{index:05d}.parquet" for index in range(len(numbers))]
+            yield f"{part.name}: another {', '.join(changed)} than {enriched.parts[0].name}"
+    numbers = [part.name for part in enriched.parts if part.name.startswith("part-")]
+    expected = [part_name(index) for index in range(len(numbers))]
     # Of a growing output, parts may go with their inputs.
-    if published.path.is_dir() and "input" not in first and numbers != expected:
+    if enriched.path.is_dir() and INPUT not in first and numbers != expected:
         yield f"{next(name for name in expected if name not in numbers)}: missing"
 
 
-def _adapter_problems(published: Published, adapter: Path) -> Iterator[str]:
-    recorded = published.metadata[0]
+def _adapter_problems(enriched: Enriched, adapter: Path) -> Iterator[str]:
+    recorded = enriched.facts[0]
     try:
         card = AdapterCard.read(adapter)
         card.check_files(adapter)

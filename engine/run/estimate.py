@@ -1,16 +1,13 @@
-"""What a run would take: the rows, texts and characters of a corpus, and the time for a sample of its texts.
-
-Writes nothing, and knows nothing of sinks.
-"""
+"""What a run would read and how long it would take: counted, and timed on a sample. Writes nothing."""
 
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import replace
 
 from ..reading.corpus import Corpus
 from .pipeline import TextExtractor
+from .summary import DryRun
 
 SAMPLE_TEXTS = 32
 """Timed by a dry run; drawn evenly from the whole corpus, so that its long texts are among them."""
@@ -19,24 +16,8 @@ SAMPLE_CHARACTERS = 4000
 """As much of a sampled text is timed; longer ones are worked on in chunks, at a cost that grows with their length."""
 
 
-@dataclass(frozen=True, slots=True)
-class DryRun:
-    """What a run would read. `tokens` and `seconds` are estimates from a sample, None without an extractor."""
-
-    rows: int
-    texts: int
-    characters: int
-    shards: int
-    tokens: int | None = None
-    seconds: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-
 def dry_run(corpus: Corpus, extractor: TextExtractor | None = None, *, sample_texts: int = SAMPLE_TEXTS) -> DryRun:
-    """Count what is there; with an extractor, time it on a sample and scale by characters. Writes nothing."""
+    """Count what is there; with an extractor, time it on a sample and scale by characters."""
     counted, sample = survey(corpus, sample_texts)
     return _estimate(counted, extractor, sample) if extractor and sample else counted
 
@@ -68,6 +49,4 @@ def _estimate(counted: DryRun, extractor: TextExtractor, sample: Sequence[str]) 
     extractor.extract(sample)
     seconds, tokens = time.perf_counter() - clock, extractor.tokens - tokens
     share = counted.characters / max(sum(map(len, sample)), 1)
-    return DryRun(
-        counted.rows, counted.texts, counted.characters, counted.shards, round(tokens * share), seconds * share
-    )
+    return replace(counted, tokens=round(tokens * share), seconds=seconds * share)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
-from ..columns import ENTITIES, ERROR, column_texts, entity_columns, settle
+from ..columns import ENTITIES, ERROR, column_texts, outcome
 from ..errors import CorpusError
 from ..reading.corpus import BATCH_ROWS, choose_text_column
 from .pipeline import TextExtractor
@@ -50,8 +50,7 @@ def _extract(column: pa.ChunkedArray, extractor: TextExtractor) -> tuple[pa.Chun
     errors: list[pa.Array] = []
     for start in range(0, len(column), BATCH_ROWS):
         part = column.slice(start, BATCH_ROWS).combine_chunks()
-        texts = column_texts(part)
-        found, failed = entity_columns(texts, settle(part, texts, extractor.extract(texts)))
-        entities.append(found)
-        errors.append(failed)
+        done = outcome(part, extractor.extract(column_texts(part)))
+        entities.append(done.entities)
+        errors.append(done.errors)
     return pa.chunked_array(entities, ENTITIES.type), pa.chunked_array(errors, ERROR.type)

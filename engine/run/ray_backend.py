@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import errors
 from ..errors import InputError, NerxError
-from ..reading.corpus import Corpus
+from ..reading.corpus import Corpus, Shard
 from ..tally import Tally
-from ..writing.shard_sink import ShardSink, Token
 from ..writing.sink import Sink
-from .pipeline import Progress, RunSummary, TextExtractor, never, progress_of
-from .pipeline import run as run_here
+from ..writing.staging import Staging
+from ..writing.writer import ShardWriter
+from .claim import Claim, Token
+from .pipeline import TextExtractor, never, work
+from .summary import Progress, RunSummary
 
 if TYPE_CHECKING:
     import ray.data
@@ -107,78 +109,104 @@ def run(
     with sink:
         done = before = sink.tally()
         stopped = False
-        tasks = [sink.shard_sink(shard) for shard in sink.pending(shards)]
-        if tasks:
+        pending = list(sink.pending(shards))
+        if pending:
             with Token.of(sink.staging) as token:
-                counter = _Counter(tasks, before)
-                work = _Work(_dataset(corpus, recipe, tasks, token, pool))
-                while work.is_running(POLL_SECONDS):
-                    if not stopped and (stop() or work.error):
+                counter = _Counter(sink.staging, before)
+                job = _Job(corpus, recipe, pending, sink.staging, sink.checkpoint_seconds, token, Path.cwd())
+                results = _Results(_dataset(job, pool))
+                while results.are_coming(POLL_SECONDS):
+                    if not stopped and (stop() or results.error):
                         stopped = True
                         token.withdraw()
                     if progress is not None and counter.has_changed():
-                        progress(progress_of(counter.done, corpus.rows))
-                if work.error:
-                    raise work.error
+                        progress(Progress.of(counter.done, corpus.rows))
+                if results.error:
+                    raise results.error
             done = sink.tally()
         stopped = stopped and done.rows < corpus.rows
         if not stopped:
             sink.finish(shards)
-    return RunSummary.of(done, corpus, sink, resumed_rows=before.rows, interrupted=stopped)
+    return RunSummary.of(done, shards=len(shards), out=sink.name, resumed_rows=before.rows, interrupted=stopped)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What every worker is told: the `shards` to be done, where their pieces go, and the driver's folder `home`."""
+
+    corpus: Corpus
+    recipe: Recipe
+    shards: list[Shard]
+    staging: Staging
+    checkpoint_seconds: float
+    token: Token
+    home: Path
+
+    def do(self, shard: Shard, extractor: TextExtractor) -> None:
+        """What is not done of `shard`, by this process alone."""
+        with Claim(self.staging, shard) as claim:
+            rest = claim.pending()
+            if rest is None:
+                return
+            with ShardWriter(self.staging, rest, self.corpus.text_index, self.checkpoint_seconds) as writer:
+                for _ in work(self.corpus, rest, extractor, writer, stop=self.token.is_withdrawn):
+                    pass  # the driver counts pieces
 
 
 class _Worker:
     """An actor: one extractor, one shard after another."""
 
-    def __init__(self, corpus: Corpus, recipe: Recipe, tasks: list[ShardSink], token: Token, home: Path) -> None:
+    def __init__(self, job: _Job) -> None:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        self._corpus, self._recipe, self._tasks, self._token, self._home = corpus, recipe, tasks, token, home
+        self._job = job
         self._extractor: TextExtractor | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        """`batch` is the number of one task. Answers with the kind and text of the error that ended it, if any."""
+        """`batch` is the number of one shard. Answers with the kind and text of the error that ended it, if any."""
         (number,) = batch["item"]
+        job = self._job
         try:
             # Not in the constructor, whose failures Ray takes for a death of the process.
             self._go_home()
-            if not self._token.is_withdrawn():
-                self._extractor = self._extractor or self._recipe.load()
-                run_here(self._corpus, self._extractor, self._tasks[number], stop=self._token.is_withdrawn)
+            if not job.token.is_withdrawn():
+                self._extractor = self._extractor or job.recipe.load()
+                job.do(job.shards[number], self._extractor)
         except NerxError as error:
             return {"kind": [type(error).__name__], "error": [str(error)]}
         return {"kind": [""], "error": [""]}
 
     def _go_home(self) -> None:
         """Go where the driver is, for the sake of relative paths. Raises InputError."""
-        shared = self._tasks[0].staging.folder
+        home, shared = self._job.home, self._job.staging.folder
         try:
-            os.chdir(self._home)
+            os.chdir(home)
             shared.stat()
         except OSError as error:
             raise InputError(
-                f"{shared}: not seen from {self._home} on {platform.node()}; a Ray run needs a filesystem that all its "
+                f"{shared}: not seen from {home} on {platform.node()}; a Ray run needs a filesystem that all its "
                 "machines share under one path, for inputs, adapter and output"
             ) from error
 
 
-def _dataset(corpus: Corpus, recipe: Recipe, tasks: list[ShardSink], token: Token, pool: Pool) -> "ray.data.Dataset":
+def _dataset(job: _Job, pool: Pool) -> "ray.data.Dataset":
     """One block, and so one task of Ray's, for each shard."""
     import ray.data
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    return ray.data.from_items(list(range(len(tasks))), override_num_blocks=len(tasks)).map_batches(
+    count = len(job.shards)
+    return ray.data.from_items(list(range(count)), override_num_blocks=count).map_batches(
         _Worker,
-        fn_constructor_args=(corpus, recipe, tasks, token, Path.cwd()),
+        fn_constructor_args=(job,),
         batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=min(pool.workers, len(tasks)), max_tasks_in_flight_per_actor=1),
+        compute=ray.data.ActorPoolStrategy(size=min(pool.workers, count), max_tasks_in_flight_per_actor=1),
         num_cpus=1,
         num_gpus=pool.gpus_each,
     )
 
 
-class _Work:
+class _Results:
     """The data set, consumed by a thread: Ray hands over nothing before a shard is done, and the driver has to poll."""
 
     def __init__(self, dataset: "ray.data.Dataset") -> None:
@@ -187,7 +215,7 @@ class _Work:
         self._thread = threading.Thread(target=self._consume, name="nerx-ray", daemon=True)
         self._thread.start()
 
-    def is_running(self, seconds: float) -> bool:
+    def are_coming(self, seconds: float) -> bool:
         """Waits for so long first."""
         self._thread.join(seconds)
         return self._thread.is_alive()
@@ -204,8 +232,8 @@ class _Work:
 class _Counter:
     """What is finished, from the pieces in the staging folder; each is opened once."""
 
-    def __init__(self, tasks: list[ShardSink], before: Tally) -> None:
-        self._staging = tasks[0].staging
+    def __init__(self, staging: Staging, before: Tally) -> None:
+        self._staging = staging
         self._known = set(self._staging.names())
         self.done = before
 

@@ -6,49 +6,28 @@ takes the old one's place in one step: a row is either as it was or retried. The
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..columns import ENTITIES, ERROR, column_texts, entity_columns, settle
+from ..columns import ENTITIES, ERROR, Outcome, column_texts, outcome
 from ..errors import OutputError
+from ..origin import TALLY, Origin, as_metadata, facts_in
 from ..tally import Tally
-from ..writing.fingerprint import differences
+from ..writing.atomic import AtomicFile, sync
 from ..writing.lock import OutputLock
-from ..writing.output import output_tally
-from ..writing.place import is_single, lock_file, staging_folder
-from ..writing.publication import Publication, sync
-from ..writing.staging import TALLY_KEY
+from ..writing.part import file_facts, output_tally
+from ..writing.place import lock_file, part_files, staging_folder
 from ..writing.writer import reporting
-from .pipeline import Progress, TextExtractor, never
+from .pipeline import TextExtractor, never
+from .summary import Progress, RetrySummary
 
-BATCH_ROWS = 256
+RETRIED_AT_ONCE = 256
 """Failed rows handed to the extractor between two looks at signals."""
-
-
-@dataclass(frozen=True, slots=True)
-class RetrySummary:
-    """What a retry did. `rows` and `failures` are those of the whole output, afterwards."""
-
-    out: str
-    rows: int
-    retried: int
-    recovered: int
-    failures: int
-    entities: int
-    """Found in the rows that were retried."""
-    seconds: float
-    interrupted: bool
-    """`stop` ended the retry: rows that it did not come to are as they were, a rerun goes on."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 class FailedRows:
@@ -67,21 +46,18 @@ class FailedRows:
         if not self.out.exists():
             raise OutputError(f"{self.out}: no such output; --retry-failed is for one that is finished")
         with reporting(self.out, self._staging):
-            self._lock.acquire()
-            try:
-                if staging_folder(self.out).exists():
-                    raise OutputError(f"{self.out}: a run to it is not finished; run it again without --retry-failed")
-                shutil.rmtree(self._staging, ignore_errors=True)
-                parts = [self.out] if is_single(self.out) else sorted(self.out.glob("part-*.parquet"))
-                self._tallies = {part: output_tally(part) for part in parts}
-            except BaseException:
-                self._lock.release()
-                raise
+            self._lock.acquire_for(self._open)
         return self
 
     def __exit__(self, *exception: object) -> None:
         shutil.rmtree(self._staging, ignore_errors=True)
         self._lock.release()
+
+    def _open(self) -> None:
+        if staging_folder(self.out).exists():
+            raise OutputError(f"{self.out}: a run to it is not finished; run it again without --retry-failed")
+        shutil.rmtree(self._staging, ignore_errors=True)
+        self._tallies = {part: output_tally(part) for part in part_files(self.out)}
 
     @property
     def count(self) -> int:
@@ -91,12 +67,10 @@ class FailedRows:
     def rows(self) -> int:
         return sum(tally.rows for tally in self._tallies.values())
 
-    def require_made_with(self, metadata: Mapping[str, str]) -> None:
-        """Raises OutputError unless these facts, such as `adapter`, are those in the output's metadata."""
+    def require_made_with(self, origin: Origin) -> None:
+        """Raises OutputError unless the output was made with the adapter, base and options of `origin`."""
         for part in self._tallies:
-            said = pq.read_metadata(part).metadata or {}
-            before = {name: said.get(f"nerx.{name}".encode(), b"").decode() for name in metadata}
-            if changes := differences(before, dict(metadata)):
+            if changes := Origin.said(file_facts(part)).changes(origin):
                 raise OutputError(
                     f"{part}: was made differently ({'; '.join(changes)}); retry its failed rows with the adapter and "
                     "options of that run, or extract all anew with --overwrite"
@@ -132,15 +106,15 @@ class FailedRows:
         since = attempt.tally
         with pq.ParquetFile(part, pre_buffer=False) as parquet:
             schema = parquet.schema_arrow
-            text_column = (schema.metadata or {}).get(b"nerx.text_column", b"text").decode()
+            text_column = facts_in(schema.metadata).get("text_column", "text")
             path = self._staging / part.name
-            with Publication(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            with AtomicFile(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
                 for index in range(parquet.num_row_groups):
                     table = parquet.read_row_group(index, use_threads=False)
                     table = _retried(table, table.column(text_column), attempt)
                     writer.write_table(table, row_group_size=max(table.num_rows, 1))
                 after = _updated(before, since, attempt.tally)
-                writer.add_key_value_metadata({TALLY_KEY.decode(): after.to_json()})
+                writer.add_key_value_metadata(as_metadata({TALLY: after.to_json()}))
         path.replace(part)
         sync(part.parent)
         return after
@@ -157,24 +131,23 @@ class _Attempt:
     tally: Tally = field(default_factory=Tally)
     stopped: bool = False
 
-    def extract(self, column: pa.Array) -> tuple[pa.Array, pa.Array] | None:
-        """The two columns for these texts; None when the run is to stop."""
+    def extract(self, column: pa.Array) -> Outcome | None:
+        """What becomes of these texts; None when the run is to stop."""
         self.stopped = self.stopped or self.stop()
         if self.stopped:
             return None
         clock, tokens = time.perf_counter(), self.extractor.tokens
-        texts = column_texts(column)
-        extractions = settle(column, texts, self.extractor.extract(texts))
+        found = self.extractor.extract(column_texts(column))
         seconds, read = time.perf_counter() - clock, self.extractor.tokens - tokens
-        self.tally += replace(Tally.of(texts, extractions), tokens=read, seconds=seconds)
+        done = outcome(column, found)
+        self.tally += replace(done.tally, tokens=read, seconds=seconds)
         if self.progress is not None:
-            at = self.tally
-            self.progress(Progress(at.rows, self.total, at.entities, at.failures, at.tokens, at.seconds))
-        return entity_columns(texts, extractions)
+            self.progress(Progress.of(self.tally, self.total))
+        return done
 
 
 def _retried(table: pa.Table, texts: pa.ChunkedArray, attempt: _Attempt) -> pa.Table:
-    """`table` with new entities and errors in the rows that had failed, as many as were come to."""
+    """`table` with new entities and errors in the rows that had failed; a stop leaves later rows as they were."""
     failed = pc.indices_nonzero(table.column(ERROR.name).is_valid())
     if not len(failed):
         return table
@@ -183,16 +156,16 @@ def _retried(table: pa.Table, texts: pa.ChunkedArray, attempt: _Attempt) -> pa.T
     place = list(range(table.num_rows))
     entities, errors = (table.column(name).chunks for name in (ENTITIES.name, ERROR.name))
     end = table.num_rows
-    for first in range(0, len(failed), BATCH_ROWS):
-        batch = failed.slice(first, BATCH_ROWS)
+    for first in range(0, len(failed), RETRIED_AT_ONCE):
+        batch = failed.slice(first, RETRIED_AT_ONCE)
         found = attempt.extract(texts.take(batch).combine_chunks())
         if found is None:
             break
         for offset, row in enumerate(batch.to_pylist()):
             place[row] = end + offset
         end += len(batch)
-        entities.append(found[0])
-        errors.append(found[1])
+        entities.append(found.entities)
+        errors.append(found.errors)
     for name, chunks in ((ENTITIES.name, entities), (ERROR.name, errors)):
         index = table.schema.get_field_index(name)
         values = pa.chunked_array(chunks, table.schema.field(index).type).take(pa.array(place, pa.int64()))

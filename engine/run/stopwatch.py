@@ -13,6 +13,12 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self._lap = time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the last lap, or since the watch was made."""
+        before, self._lap = self._lap, time.perf_counter()
+        return self._lap - before
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:

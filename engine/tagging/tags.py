@@ -5,10 +5,10 @@ A tagged output is the source text, token by token, with every mention written a
     OPEN mention BAR label CLOSE          in plain text: [[Ada Lovelace|person]]
 
 Boundary first, label last: when the label is chosen the mention has been read, and the drafter's evidence on all of
-its tokens can speak. Measured against label first (benchmarks/tag_order.py), without any drafter, after 300,000 tokens
-of the tag stage: a held-out text's answer costs 8.44 nats boundary first and 8.28 label first in one run, 8.25 and 7.98
-in another. Label first is 2 to 3 % better there; what it is worth with the drafter's evidence fused is not measured
-yet, and the base that ships was trained boundary first.
+its tokens can speak. Measured against label first (benchmarks/quality/tag_order.py), without any drafter, after 300,000
+tokens of the tag stage: a held-out text's answer costs 8.44 nats boundary first and 8.28 label first in one run, 8.25
+and 7.98 in another. Label first is 2 to 3 % better there; what it is worth with the drafter's evidence fused is not
+measured yet, and the base that ships was trained boundary first.
 
 Markers are single entries of the base's own vocabulary, so `fit` never changes it. Bases of the BERT family carry
 reserved entries ("[unused1]") that no text can ever produce; elsewhere the markers are ordinary pieces such as "[[",

@@ -1,35 +1,57 @@
-"""What must be equal for a run to go on where another stopped: JSON values, a name for them, and how two differ."""
+"""What must be equal for a run to go on where another stopped, and for files to belong together."""
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from ..origin import RUN, Origin
+from ..reading.corpus import Corpus
+
 Fingerprint = Mapping[str, Any]
+"""JSON values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run over one corpus, as a staging folder and an output know it again.
+
+    `shards` are the numbers of those that it works on itself: all, or those of its share. `goes_on` tells that another
+    process began it and was ended before it had tidied up, so that its result may be in place already.
+    """
+
+    origin: Origin
+    fingerprint: Fingerprint
+    facts: Mapping[str, str]
+    """What each of its files says, in its metadata."""
+    shards: tuple[int, ...]
+    goes_on: bool = field(default=False, compare=False)
+
+    @classmethod
+    def of(cls, corpus: Corpus, origin: Origin) -> "Run":
+        """The run of `origin` over `corpus`; all shares of a corpus are one run, and differ in `shards` alone."""
+        origin = origin.reading(corpus.text_column)
+        cuts = [
+            (number, cut.first_row, cut.rows) for number, source in enumerate(corpus.sources) for cut in source.cuts
+        ]
+        fingerprint = {
+            "adapter": origin.adapter,
+            "options": dict(origin.options),
+            "text column": corpus.text_column,
+            "rows": sum(rows for _, _, rows in cuts),
+            "input": corpus.identity,
+            "cuts into shards": hashlib.blake2b(json.dumps(cuts).encode(), digest_size=16).hexdigest(),
+            **origin.provenance,
+        }
+        facts = {**origin.facts(corpus.digest), RUN: digest_of(fingerprint)}
+        return cls(origin, fingerprint, facts, tuple(shard.index for shard in corpus.shards()))
+
+    @property
+    def digest(self) -> str:
+        """A short name for the fingerprint."""
+        return self.facts[RUN]
 
 
 def digest_of(fingerprint: Fingerprint) -> str:
-    """A short name for the run a fingerprint describes; in the metadata of what it publishes."""
     return hashlib.blake2b(json.dumps(fingerprint, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def differences(before: Any, now: Any, name: str = "") -> list[str]:
-    """What changed between two fingerprints, as `name: before -> now` phrases."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = sorted(before.keys() | now.keys())
-        changed = [key for key in keys if before.get(key) != now.get(key)]
-        deeper = [differences(before.get(key), now.get(key), f"{name}{' ' if name else ''}{key}") for key in changed]
-        phrases = [phrase for part in deeper for phrase in part]
-        return phrases if len(phrases) <= 5 else [*phrases[:5], f"and {len(phrases) - 5} more"]
-    if before == now:
-        return []
-    if before is None or now is None:
-        return [f"{name} {'added' if before is None else 'gone'}"]
-    return [f"{name}: {_short(before)} -> {_short(now)}"]
-
-
-def _short(value: object) -> str:
-    """`value` for a message; a digest by its beginning."""
-    text = str(value)
-    return text[:8] if re.fullmatch(r"[0-9a-f]{24,}", text) else text

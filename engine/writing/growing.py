@@ -12,26 +12,31 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import OutputError
+from ..origin import Origin
 from ..reading.listing import InputFile
+from .atomic import TEMPORARY, sync
 from .increment import Increment, compare
 from .lock import OutputLock
-from .manifest import Facts, Manifest, PartRecord, manifest_file
-from .place import check_place, has_content, is_single, lock_file
-from .publication import TEMPORARY, sync
+from .manifest import Manifest, PartRecord, manifest_file
+from .place import check_place, has_content, is_single, lock_file, old_folder, part_name, part_number
 
 
 class GrowingOutput:
     """The folder `out`, open for one run. Use as a context manager, then `compare`, then a sink, or `finish` alone.
 
-    `facts` is what all parts must have in common; a text column of None is any. `prune` drops the parts of inputs
-    that are gone. Raises OutputError, and OutputLockedError on entry while another run holds the output.
+    All parts must have in common what decides in `origin`; a text column of None is any. `prune` drops the parts of
+    inputs that are gone. Raises OutputError, and OutputLockedError on entry while another run holds the output.
+
+    No :class:`~.output.Output`: such a place takes the result of one run, whole, and knows it by the run's fingerprint.
+    This folder takes an input whenever it is whole, from whatever run, and knows it by the input's content; so it is
+    locked and looked at before there is a corpus, which is what it shows to be new.
     """
 
-    def __init__(self, out: Path, facts: Facts, *, overwrite: bool = False, prune: bool = False) -> None:
+    def __init__(self, out: Path, origin: Origin, *, overwrite: bool = False, prune: bool = False) -> None:
         if is_single(out):
             raise OutputError(f"{out}: --incremental needs a folder, which gets a part for each input; name one")
         self.out = out
-        self._facts = facts
+        self._origin = origin
         self._overwrite = overwrite
         self._prune = prune
         self._lock = OutputLock(lock_file(out), out)
@@ -53,17 +58,12 @@ class GrowingOutput:
     @property
     def text_column(self) -> str | None:
         """The column that the parts were made from, else the one asked for."""
-        return self._noted.facts.text_column if self._noted and self._noted.facts else self._facts.text_column
+        return self._noted.origin.text_column if self._noted and self._noted.origin else self._origin.text_column
 
     def __enter__(self) -> "GrowingOutput":
         with self._reporting():
             self.out.parent.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
-            try:
-                self._open()
-            except BaseException:
-                self._lock.release()
-                raise
+            self._lock.acquire_for(self._open)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -71,7 +71,7 @@ class GrowingOutput:
 
     def compare(self, files: Sequence[InputFile]) -> Increment:
         """What is new among `files`. Raises CorpusError, and OutputError when the output is or holds one of them."""
-        check_place(self.out, overwrite=True, inputs=[file.path for file in files])
+        check_place(self.out, may_exist=True, inputs=[file.path for file in files])
         increment = compare(files, self.parts)
         self._parts.update((part.name, part) for part in increment.kept)
         self._gone = increment.gone
@@ -79,16 +79,16 @@ class GrowingOutput:
 
     def new_names(self) -> Iterable[str]:
         """Names for parts of new inputs, in order: after all that were ever here, as far as can be seen."""
-        number = max((_number(name) for name in self._parts), default=-1)
+        number = max((part_number(name) for name in self._parts), default=-1)
         while True:
             number += 1
-            yield f"part-{number:05d}.parquet"
+            yield part_name(number)
 
-    def add(self, facts: Facts, parts: Iterable[PartRecord]) -> None:
+    def add(self, origin: Origin, parts: Iterable[PartRecord]) -> None:
         """Note parts that have been published."""
         sync(self.folder)
         self._parts.update((part.name, part) for part in parts)
-        self._write(facts)
+        self._write(origin)
 
     def finish(self) -> None:
         """Drop what is to be dropped, note what is there, and tidy up; with `overwrite`, take the output's place."""
@@ -96,8 +96,8 @@ class GrowingOutput:
             for part in self._gone if self._prune else ():
                 (self.folder / part.name).unlink(missing_ok=True)
                 self._parts.pop(part.name, None)
-            if self._noted and self._noted.facts:
-                self._write(self._noted.facts)
+            if self._noted and self._noted.origin:
+                self._write(self._noted.origin)
             if self.folder != self.out:
                 self._swap()
             if self.staging.exists():
@@ -107,7 +107,7 @@ class GrowingOutput:
         self._finish_swap()
         index = manifest_file(self.out)
         index.with_name(index.name + TEMPORARY).unlink(missing_ok=True)
-        check_place(self.out, overwrite=True)
+        check_place(self.out, may_exist=True)
         if self._overwrite and self.out.exists() and has_content(self.out):
             self.folder = self.staging / "whole"
             try:
@@ -128,10 +128,10 @@ class GrowingOutput:
         self._parts = {part.name: part for part in found.parts}
 
     def _changes(self, found: Manifest) -> list[str]:
-        return found.facts.changes(self._facts) if found.facts else []
+        return found.origin.changes(self._origin) if found.origin else []
 
-    def _write(self, facts: Facts) -> None:
-        now = Manifest(facts, tuple(sorted(self._parts.values(), key=lambda part: _number(part.name))))
+    def _write(self, origin: Origin) -> None:
+        now = Manifest(origin, tuple(sorted(self._parts.values(), key=lambda part: part_number(part.name))))
         if now != self._noted or not manifest_file(self.folder).exists():
             now.write(self.folder)
             self._noted = now
@@ -143,40 +143,32 @@ class GrowingOutput:
         except OSError as error:
             raise OutputError(f"{self.out}: cannot be written ({error.strerror or error})") from error
 
-    @property
-    def _old(self) -> Path:
-        return self.out.with_name(f".{self.out.name}.nerx-old")
-
     def _swap(self) -> None:
         # The manifest first: parts without one are asked themselves, with another's they would contradict it.
         manifest_file(self.out).unlink(missing_ok=True)
-        self.out.rename(self._old)
+        self.out.rename(old_folder(self.out))
         self._finish_swap()
 
     def _finish_swap(self) -> None:
         """Go on where a run may have been killed: the old folder was moved away and the new one is to come."""
-        whole = self.staging / "whole"
-        if not self._old.exists():
+        whole, old = self.staging / "whole", old_folder(self.out)
+        if not old.exists():
             return
         if not self.out.exists():
             # Two folders cannot be exchanged in one step. Without a new one, another kind of run moved the old one.
-            (whole if whole.exists() else self._old).rename(self.out)
+            (whole if whole.exists() else old).rename(self.out)
             sync(self.out.parent)
         if manifest_file(whole).exists():
             manifest_file(whole).replace(manifest_file(self.out))
         # In this order: as long as the old folder is there, the new one is known to be in place.
         shutil.rmtree(self.staging, ignore_errors=True)
-        shutil.rmtree(self._old, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _read(folder: Path) -> Manifest:
-    def ask(part: Path) -> tuple[Facts, PartRecord]:
+    def ask(part: Path) -> tuple[Origin, PartRecord]:
         from .part import read_part
 
         return read_part(part)
 
     return Manifest.read(folder).settled(folder, ask)
-
-
-def _number(name: str) -> int:
-    return int(name.removeprefix("part-").removesuffix(".parquet"))

@@ -7,19 +7,18 @@ one even if inputs have come, gone or changed meanwhile.
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import CorpusError, NerxError
+from ..origin import Origin
 from ..reading.corpus import Corpus, Shard
 from ..tally import Tally
 from .growing import GrowingOutput
 from .increment import Increment
-from .manifest import Facts, InputState, PartRecord
-from .output import output_schema
-from .part import input_metadata
-from .sink import linked
-from .staging import Staging
+from .manifest import InputState, PartRecord
+from .part import input_facts, output_schema
+from .staging import Staging, linked
 from .writer import CHECKPOINT_SECONDS, ShardWriter, reporting
 
 
@@ -36,10 +35,10 @@ class _Task:
         """`shard` numbered within the input, whatever stands before it in this run."""
         return replace(shard, index=shard.index - self.shards[0].index)
 
-    def prepare(self, facts: Facts) -> None:
+    def prepare(self, origin: Origin) -> None:
         """Make the staging folder, or take over what fits of it."""
         cuts = [(shard.cut.first_row, shard.rows) for shard in self.shards]
-        fingerprint = {"facts": asdict(facts), "digest": self.state.digest, "cuts": cuts}
+        fingerprint = {"facts": origin.deciding, "digest": self.state.digest, "cuts": cuts}
         columns = [str(field) for field in self.staging.schema]
         self.staging.folder.parent.mkdir(exist_ok=True)
         self.staging.prepare({**fingerprint, "columns": columns}, overwrite=True)
@@ -49,7 +48,8 @@ class GrowingSink:
     """What :class:`~.sink.Sink` is for a run that starts from nothing. `corpus` holds the increment's work, in order.
 
     Use as a context manager, inside that of `output`, which holds the lock. Leaving without an exception publishes
-    all inputs that are whole.
+    all inputs that are whole. A sink of its own, since it has a staging folder for each input and not one, and
+    publishes while the run goes on; the driver asks the same of both.
     """
 
     def __init__(
@@ -57,18 +57,17 @@ class GrowingSink:
         output: GrowingOutput,
         increment: Increment,
         corpus: Corpus,
+        origin: Origin,
         *,
-        facts: Facts,
-        metadata: Mapping[str, str],
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> None:
         self.out = output.out
         self._output = output
-        self._facts = facts
-        self._text_index = corpus.schema.get_field_index(corpus.text_column)
-        self._checkpoint_seconds = checkpoint_seconds
+        self._origin = origin.reading(corpus.text_column)
+        self._text_index = corpus.text_index
+        self.checkpoint_seconds = checkpoint_seconds
         self._published = time.monotonic()
-        self._tasks = _plan(output, increment, corpus, metadata)
+        self._tasks = _plan(output, increment, corpus, self._origin.facts(corpus.digest))
         self._by_shard = {shard.index: task for task in self._tasks for shard in task.shards}
         self._waiting: list[_Task] = []
 
@@ -76,7 +75,7 @@ class GrowingSink:
         with reporting(self.out, self._output.staging):
             for task in self._tasks:
                 if task.staging.folder.exists():
-                    task.prepare(self._facts)
+                    task.prepare(self._origin)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -98,20 +97,20 @@ class GrowingSink:
         wanted = {shard.index for shard in shards}
         for task in self._tasks:
             with reporting(self.out, self._output.staging):
-                task.prepare(self._facts)
+                task.prepare(self._origin)
             pieces = task.staging.pieces()
             self._waiting.append(task)
             for shard in task.shards:
                 done = sum(piece.rows for piece in pieces.get(task.local(shard).index, []))
                 if done < shard.rows and shard.index in wanted:
                     yield replace(shard, skip=done)
-            if time.monotonic() - self._published >= self._checkpoint_seconds:
+            if time.monotonic() - self._published >= self.checkpoint_seconds:
                 self._publish()
 
     def writer(self, shard: Shard) -> ShardWriter:
         """To add the rows of `shard` that are not done, in order, within a `with` block."""
         task = self._by_shard[shard.index]
-        return ShardWriter(task.staging, task.local(shard), self._text_index, self._checkpoint_seconds)
+        return ShardWriter(task.staging, task.local(shard), self._text_index, self.checkpoint_seconds)
 
     def finish(self, shards: Sequence[Shard]) -> None:
         """Publish what is not published. Raises NerxError unless every row of `shards` is there."""
@@ -127,18 +126,15 @@ class GrowingSink:
         whole = {task.part: task for task in self._waiting if _is_whole(task)}
         if whole:
             with reporting(self.out, self._output.staging):
-                self._output.folder.mkdir(exist_ok=True)
                 records = [_published(task, self._output.folder) for task in whole.values()]
-                self._output.add(self._facts, records)
+                self._output.add(self._origin, records)
                 for task in whole.values():
                     task.staging.remove()
         self._waiting = [task for task in self._waiting if task.part not in whole]
         self._published = time.monotonic()
 
 
-def _plan(
-    output: GrowingOutput, increment: Increment, corpus: Corpus, metadata: Mapping[str, str]
-) -> tuple[_Task, ...]:
+def _plan(output: GrowingOutput, increment: Increment, corpus: Corpus, facts: Mapping[str, str]) -> tuple[_Task, ...]:
     by_source: dict[int, list[Shard]] = defaultdict(list)
     for shard in corpus.shards():
         by_source[shard.source].append(shard)
@@ -151,7 +147,7 @@ def _plan(
         digest = work.state.digest
         folder = output.staging / f"{digest}-{copies[digest]}"
         copies[digest] += 1
-        schema = output_schema(corpus.schema, {**metadata, **input_metadata(work.state)})
+        schema = output_schema(corpus.schema, {**facts, **input_facts(work.state)})
         tasks.append(_Task(work.state, part, Staging(folder, schema), tuple(by_source[number])))
     return tuple(tasks)
 
@@ -170,6 +166,7 @@ def _published(task: _Task, folder: Path) -> PartRecord:
     if not (len(pieces) == 1 and linked(pieces[0].path, whole)):
         task.staging.merge(whole, pieces)
     path = folder / task.part
+    folder.mkdir(exist_ok=True)  # not earlier: a kill should rarely leave an empty folder
     whole.replace(path)
     state = path.stat()
     return PartRecord(task.part, state.st_size, state.st_mtime_ns, sum(piece.rows for piece in pieces), task.state)

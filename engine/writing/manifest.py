@@ -15,29 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
-from .fingerprint import differences
-from .publication import Publication
+from ..origin import Origin
+from .atomic import AtomicFile
 
 CLOCK_NS = 2_000_000_000
 """A file changed this shortly before it was looked at may change again and keep its time: FAT counts in 2 s."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What decides on an output besides its inputs. The version of nerx is not among them: cron outlives releases.
-
-    adapter, base_digest: digests, as in the adapter's card. text_column: None as long as any will do.
-    """
-
-    adapter: str
-    base_digest: str
-    options: Mapping[str, Any]
-    text_column: str | None
-
-    def changes(self, now: "Facts") -> list[str]:
-        """How `now` differs, in words."""
-        wanted = {**asdict(now), "text_column": now.text_column or self.text_column}
-        return [change.replace("_", " ") for change in differences(asdict(self), wanted)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +50,9 @@ class PartRecord:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The parts of one folder. `facts` is None as long as there are none."""
+    """The parts of one folder, and what decided on all of them: of `origin` no more is kept. None without parts."""
 
-    facts: Facts | None
+    origin: Origin | None
     parts: tuple[PartRecord, ...]
 
     @classmethod
@@ -78,31 +60,32 @@ class Manifest:
         """What was noted of `folder`; nothing where there is no file, or one that does not read."""
         try:
             record = json.loads(manifest_file(folder).read_text(encoding="utf-8", errors="surrogateescape"))
-            return cls(record["facts"] and Facts(**record["facts"]), tuple(_part(part) for part in record["parts"]))
+            return cls(record["facts"] and Origin(**record["facts"]), tuple(_part(part) for part in record["parts"]))
         except (OSError, ValueError, KeyError, TypeError):
             return cls(None, ())
 
-    def settled(self, folder: Path, ask: Callable[[Path], tuple[Facts, PartRecord]]) -> "Manifest":
+    def settled(self, folder: Path, ask: Callable[[Path], tuple[Origin, PartRecord]]) -> "Manifest":
         """What `folder` holds now: `ask` tells of the parts that are not as noted.
 
         Raises OutputError when parts were made in different ways, and what `ask` raises.
         """
         noted = {part.name: part for part in self.parts}
-        facts, parts = self.facts, []
+        origin, parts = self.origin, []
         for entry in _scan(folder):
             part, state = noted.get(entry.name), entry.stat()
             if part is None or (part.size, part.mtime_ns) != (state.st_size, state.st_mtime_ns):
                 said, part = ask(folder / entry.name)
-                facts = facts or said
-                if said != facts:
+                origin = origin or said
+                if said.deciding != origin.deciding:
                     raise OutputError(f"{folder / entry.name}: was made in another way than the parts beside it")
             parts.append(part)
-        return Manifest(facts if parts else None, tuple(parts))
+        return Manifest(origin if parts else None, tuple(parts))
 
     def write(self, folder: Path) -> None:
         """Replace the file in one step."""
-        text = json.dumps(asdict(self), ensure_ascii=False)
-        with Publication(manifest_file(folder)) as temporary:
+        parts = [asdict(part) for part in self.parts]
+        text = json.dumps({"facts": self.origin and self.origin.deciding, "parts": parts}, ensure_ascii=False)
+        with AtomicFile(manifest_file(folder)) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 

@@ -1,4 +1,4 @@
-"""Where an output lies on this machine: what is kept beside it, and what stands in its way. Opens no file."""
+"""Names on this machine: what is kept beside an output, and what stands in an output's way. Opens no file."""
 
 import os
 import re
@@ -10,29 +10,59 @@ from ..errors import OutputError
 _FOREIGN_SUFFIXES = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".txt", ".gz", ".pq", ".arrow", ".feather", ".avro"}
 
 
-def staging_folder(out: Path) -> Path:
-    """The hidden folder in which a run to `out` collects its pieces."""
-    return out.with_name(f".{out.name}.nerx-partial")
+def staging_folder(home: Path) -> Path:
+    """The hidden folder in which a run collects its pieces; `home` is that of its output."""
+    return home.with_name(f".{home.name}.nerx-partial")
 
 
-def lock_file(out: Path) -> Path:
-    """Held by the run that writes `out`, and removed at its end."""
-    return out.with_name(f".{out.name}.nerx-lock")
+def lock_file(home: Path) -> Path:
+    """Held by the run that writes an output, and removed at its end."""
+    return home.with_name(f".{home.name}.nerx-lock")
 
 
-def is_under_way(out: Path) -> bool:
-    """Whether a run is writing `out`, or one was ended before it had tidied up."""
-    return staging_folder(out).exists() or lock_file(out).exists()
+def old_folder(home: Path) -> Path:
+    """Where a folder waits that is being replaced."""
+    return home.with_name(f".{home.name}.nerx-old")
 
 
-def is_single(out: Path) -> bool:
-    """Whether the output is one file and not a folder of parts."""
-    return out.suffix.lower() == ".parquet"
+def is_under_way(home: Path) -> bool:
+    """Whether a run is writing an output, or one was ended before it had tidied up."""
+    return staging_folder(home).exists() or lock_file(home).exists()
+
+
+def is_single(out: Path | str) -> bool:
+    """Whether the output of that name is one file and not a folder of parts."""
+    return Path(out).suffix.lower() == ".parquet"
+
+
+def part_name(number: int) -> str:
+    """The part that holds shard `number`, or the input of that number."""
+    return f"part-{number:05d}.parquet"
+
+
+def part_number(name: str) -> int:
+    """The inverse of `part_name`."""
+    return int(name.removeprefix("part-").removesuffix(".parquet"))
+
+
+def is_part(name: str) -> bool:
+    """Whether nerx may have given a file this name."""
+    return re.fullmatch(r"part-\d+\.parquet", name) is not None
+
+
+def part_files(out: Path) -> list[Path]:
+    """The files of a finished output, in the order of their rows: itself, or its parts."""
+    return [out] if out.is_file() else sorted(out.glob("part-*.parquet"))
 
 
 def has_content(out: Path) -> bool:
     """Whether an existing output is more than an empty folder."""
     return out.is_file() or any(out.iterdir())
+
+
+def exists_already(out: object) -> OutputError:
+    """What to raise for an output that is there and not to be replaced."""
+    return OutputError(f"{out}: exists already; use --overwrite to replace it")
 
 
 def require_own_name(out: object) -> None:
@@ -41,12 +71,8 @@ def require_own_name(out: object) -> None:
         raise OutputError(f"{out}: nerx writes Parquet; name a .parquet file, or a folder without a suffix")
 
 
-def check_place(out: Path, *, overwrite: bool, inputs: Iterable[str] = ()) -> None:
-    """Raises OutputError when `out` cannot be the output: for a command to ask before it loads a model.
-
-    An output that exists is let pass while a run to it is under way or was cut short; whether it is that run's own is
-    for :class:`~.sink.Sink` to see.
-    """
+def check_place(out: Path, *, may_exist: bool, inputs: Iterable[str] = ()) -> None:
+    """Raises OutputError when `out` cannot be an output, or when it has content and `may_exist` is not given."""
     require_own_name(out)
     real = os.path.realpath(out)
     for path in inputs:
@@ -58,12 +84,8 @@ def check_place(out: Path, *, overwrite: bool, inputs: Iterable[str] = ()) -> No
         kind = "folder" if out.is_dir() else "file"
         raise OutputError(f"{out}: is a {kind}; a .parquet name makes a file, any other a folder of parts")
     if out.is_dir():
-        _require_own_parts(out)
-    if has_content(out) and not overwrite and not is_under_way(out):
-        raise OutputError(f"{out}: exists already; use --overwrite to replace it")
-
-
-def _require_own_parts(out: Path) -> None:
-    others = [entry.name for entry in out.iterdir() if not re.fullmatch(r"part-\d+\.parquet", entry.name)]
-    if others:
-        raise OutputError(f"{out}: holds {min(others)!r}, which nerx did not write; choose another output folder")
+        others = [entry.name for entry in out.iterdir() if not is_part(entry.name)]
+        if others:
+            raise OutputError(f"{out}: holds {min(others)!r}, which nerx did not write; choose another output folder")
+    if has_content(out) and not may_exist:
+        raise exists_already(out)

@@ -1,73 +1,63 @@
 """Where the rows go: one Parquet file or a folder of parts, published whole or not at all, by one run at a time.
 
-Rows are collected shard by shard in a `Staging` folder beside the output. When all are there they are assembled and
-renamed to the output's name; until then that name does not exist, or is the previous output.
-Deliberately knows nothing of models; what it is given as metadata and fingerprint it stores and compares.
+Rows are collected shard by shard in a `Staging` folder beside the output's home. When all are there they are assembled
+and put into the output; until then it does not exist, or is the previous one.
+Deliberately knows nothing of models, and of the output no more than :class:`~.output.Output` says.
 """
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from ..errors import NerxError, OutputError
-from ..reading.corpus import Shard
+from ..errors import NerxError
+from ..origin import Origin
+from ..reading.corpus import Corpus, Shard
 from ..tally import Tally
-from .fingerprint import Fingerprint, digest_of
+from .atomic import sync
+from .fingerprint import Run
 from .lock import OutputLock
-from .output import check_output, output_schema, output_tally
-from .place import has_content, is_single, is_under_way, lock_file, staging_folder
-from .publication import sync
-from .shard_sink import ShardSink
-from .staging import RUN_KEY, Piece, Staging
+from .output import Output, check_output
+from .part import output_schema
+from .place import is_under_way, lock_file, old_folder, part_name, staging_folder
+from .staging import Piece, Staging, linked
 from .writer import CHECKPOINT_SECONDS, ShardWriter, reporting
 
 
 class Sink:
     """The output of one run. Use as a context manager: inside, the output is locked and its staging folder is open.
 
-    `fingerprint` (JSON values) is what must be equal for a run to go on where another stopped. `metadata` goes into
-    the Parquet files. Raises OutputError, and OutputLockedError on entry while another run holds the output.
+    The run is that of `origin` over `corpus`: what is finished of it, by this process or one before it, is not done
+    again, and what is there of another one is an error that names the difference. `checkpoint_seconds` is how much
+    work a kill may cost. Raises OutputError, and OutputLockedError on entry while another run holds the output.
     """
 
     def __init__(
         self,
-        out: Path,
-        schema: pa.Schema,
-        text_column: str,
+        output: Output,
+        corpus: Corpus,
+        origin: Origin,
         *,
-        fingerprint: Fingerprint,
-        metadata: Mapping[str, str] | None = None,
         overwrite: bool = False,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> None:
-        self.out = out
-        self._text_index = schema.get_field_index(text_column)
-        self._fingerprint = fingerprint
+        check_output(output, overwrite=overwrite, inputs=[file.path for file in corpus.files])
+        self._output = output
+        self._run = replace(Run.of(corpus, origin), goes_on=is_under_way(output.home))
         self._overwrite = overwrite
-        self._check()
-        place = self._place
-        self._checkpoint_seconds = checkpoint_seconds
-        metadata = {**(metadata or {}), RUN_KEY.decode(): digest_of(fingerprint)}
-        self._staging = Staging(staging_folder(place), output_schema(schema, metadata))
-        self._lock = OutputLock(lock_file(place), self.name)
-        self._was_under_way = is_under_way(place)
+        self._is_share = corpus.share is not None
+        self._text_index = corpus.text_index
+        self._lock = OutputLock(lock_file(output.home), output)
         self._is_published = False
+        self.staging = Staging(staging_folder(output.home), output_schema(corpus.schema, self._run.facts))
+        """Where pieces wait; there while the sink is entered and not finished."""
+        self.checkpoint_seconds = checkpoint_seconds
 
     def __enter__(self) -> "Sink":
         with self._reporting():
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
-            try:
-                self._open_staging()
-            except BaseException:
-                self._lock.release()
-                raise
+            self._output.home.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire_for(self._open)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -76,37 +66,28 @@ class Sink:
     @property
     def name(self) -> str:
         """How messages and summaries call the output."""
-        return str(self.out)
+        return str(self._output)
 
     def tally(self) -> Tally:
         """The counts of all that is finished, by this process and those before it."""
         if self._is_published:
-            return self._published_tally()
-        pieces = [piece for shard in self._staging.pieces().values() for piece in shard]
+            return self._output.tally(self._run)
+        pieces = [piece for shard in self.staging.pieces().values() for piece in shard]
         return sum((piece.tally for piece in pieces), Tally())
 
     def pending(self, shards: Sequence[Shard]) -> Iterator[Shard]:
         """The shards that are not finished, in order; `skip` tells how far one is."""
         if self._is_published:
             return
-        pieces = self._staging.pieces()
+        pieces = self.staging.pieces()
         for shard in shards:
             done = sum(piece.rows for piece in pieces.get(shard.index, []))
             if done < shard.rows:
                 yield replace(shard, skip=done)
 
-    def writer(self, shard: Shard) -> "ShardWriter":
+    def writer(self, shard: Shard) -> ShardWriter:
         """To add the rows of `shard` that are not done, in order, within a `with` block."""
-        return ShardWriter(self._staging, shard, self._text_index, self._checkpoint_seconds)
-
-    def shard_sink(self, shard: Shard) -> ShardSink:
-        """To have `shard` written by another process, into the same staging folder."""
-        return ShardSink(self.staging, shard, self._text_index, self._checkpoint_seconds)
-
-    @property
-    def staging(self) -> Staging:
-        """Where pieces wait; there while the sink is entered and not finished."""
-        return self._staging
+        return ShardWriter(self.staging, shard, self._text_index, self.checkpoint_seconds)
 
     def finish(self, shards: Sequence[Shard]) -> None:
         """Publish the output and remove the staging folder. Raises NerxError unless every row of `shards` is there."""
@@ -114,98 +95,48 @@ class Sink:
             # Asked again: hours have passed since the run began.
             self._require_free()
             if not self._is_published:
-                pieces = self._staging.pieces()
-                for shard in shards:
-                    done = sum(piece.rows for piece in pieces.get(shard.index, []))
-                    if done != shard.rows:
-                        raise NerxError(f"{self.name}: shard {shard.index} has {done:,} of its {shard.rows:,} rows")
-                parts = {shard.index: pieces[shard.index] for shard in shards}
-                self._publish_file(parts) if is_single(self.out) else self._publish_folder(parts)
-            shutil.rmtree(self._old, ignore_errors=True)
-            self._staging.remove()
+                self._output.put(self._built(self._whole(shards)))
+            shutil.rmtree(old_folder(self._output.home), ignore_errors=True)
+            self.staging.remove()
 
-    @property
-    def _old(self) -> Path:
-        return self.out.with_name(f".{self.out.name}.nerx-old")
+    def _open(self) -> None:
+        # A run that was killed after it had published its result, and before it had tidied up, has only that to do.
+        self._is_published = self._run.goes_on and self._output.is_finished(self._run)
+        self._require_free()
+        self.staging.prepare(self._run.fingerprint, overwrite=self._overwrite or self._is_published)
 
-    @property
-    def _place(self) -> Path:
-        """What the staging folder and the lock are named after."""
-        return self.out
+    def _require_free(self) -> None:
+        self._output.check(may_exist=True)
+        if not (self._overwrite or self._is_published):
+            self._output.require_free(self._run)
 
-    def _build_file(self, parts: Mapping[int, Sequence[Piece]]) -> Path:
-        whole = self._staging.folder / "whole.parquet"
-        self._staging.merge(whole, [piece for part in parts.values() for piece in part])
-        return whole
+    def _whole(self, shards: Sequence[Shard]) -> dict[int, list[Piece]]:
+        """The pieces of each shard. Raises NerxError unless every row is there."""
+        pieces = self.staging.pieces()
+        for shard in shards:
+            done = sum(piece.rows for piece in pieces.get(shard.index, []))
+            if done != shard.rows:
+                raise NerxError(f"{self.name}: shard {shard.index} has {done:,} of its {shard.rows:,} rows")
+        return {shard.index: pieces[shard.index] for shard in shards}
 
-    def _build_folder(self, parts: Mapping[int, Sequence[Piece]]) -> Path:
-        """A folder in staging with a file for every shard, numbered as they are."""
-        folder = self._staging.folder / "parts"
+    def _built(self, parts: Mapping[int, Sequence[Piece]]) -> Path:
+        """The output as it is to be, in staging: a file, or a folder with a file for every shard, numbered as they are.
+
+        Without rows there is one part for the columns, unless other shares will make some.
+        """
+        if self._output.is_single:
+            whole = self.staging.folder / "whole.parquet"
+            self.staging.merge(whole, [piece for part in parts.values() for piece in part])
+            return whole
+        folder = self.staging.folder / "parts"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        for index, pieces in parts.items():
-            path = folder / f"part-{index:05d}.parquet"
-            if len(pieces) == 1 and linked(pieces[0].path, path):
-                continue
-            self._staging.merge(path, pieces)
+        for index, pieces in (parts or ({} if self._is_share else {0: []})).items():
+            path = folder / part_name(index)
+            if not (len(pieces) == 1 and linked(pieces[0].path, path)):
+                self.staging.merge(path, pieces)
         sync(folder)
         return folder
 
-    # What follows knows where the output is; `StoreSink` has another answer to each.
-
-    def _publish_file(self, parts: Mapping[int, Sequence[Piece]]) -> None:
-        self._build_file(parts).replace(self.out)
-        sync(self.out.parent)
-
-    def _publish_folder(self, parts: Mapping[int, Sequence[Piece]]) -> None:
-        folder = self._build_folder(parts or {0: []})
-        if self.out.exists() and any(self.out.iterdir()):
-            # Two folders cannot be exchanged in one step: a kill between these lines leaves no output for the moment,
-            # and a rerun, which finds every piece in staging, publishes it.
-            shutil.rmtree(self._old, ignore_errors=True)
-            self.out.rename(self._old)
-        folder.rename(self.out)
-        sync(self.out.parent)
-
-    def _open_staging(self) -> None:
-        # A run that was killed after it had published its result, and before it had tidied up, has only that to do.
-        self._is_published = self._was_under_way and self._holds_own_result()
-        self._require_free()
-        self._staging.prepare(self._fingerprint, overwrite=self._overwrite or self._is_published)
-
-    def _check(self) -> None:
-        check_output(self.out, overwrite=self._overwrite)
-
-    def _published_tally(self) -> Tally:
-        return output_tally(self.out)
-
-    def _require_free(self) -> None:
-        self._check()
-        if self.out.exists() and has_content(self.out) and not self._overwrite and not self._is_published:
-            raise OutputError(f"{self.out}: exists already; use --overwrite to replace it")
-
-    def _holds_own_result(self) -> bool:
-        part = self.out if is_single(self.out) else next(iter(sorted(self.out.glob("part-*.parquet"))), None)
-        return part is not None and self._is_own(part)
-
-    def _is_own(self, part: Path) -> bool:
-        """Whether a published file came from a run of the same fingerprint."""
-        try:
-            metadata = pq.read_metadata(part).metadata or {}
-        except (pa.ArrowException, OSError):
-            return False
-        return bool(metadata.get(RUN_KEY) == digest_of(self._fingerprint).encode())
-
-    @contextmanager
-    def _reporting(self) -> Iterator[None]:
-        with reporting(self.name, self._staging.folder):
-            yield
-
-
-def linked(source: Path, target: Path) -> bool:
-    """Give a finished file a second name, if the filesystem can; without hard links the caller writes it again."""
-    try:
-        os.link(source, target)
-    except OSError:
-        return False
-    return True
+    def _reporting(self) -> AbstractContextManager[None]:
+        return reporting(self.name, self.staging.folder)

@@ -6,6 +6,7 @@ the pieces belong to. Nothing here is ever written under its final name: tempora
 """
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
@@ -18,14 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import OutputError
+from ..origin import TALLY, as_metadata, differences, facts_in
 from ..reading.source import SHARD_ROWS, group
 from ..tally import Tally
-from .fingerprint import Fingerprint, differences
-from .publication import TEMPORARY, Publication
-
-TALLY_KEY = b"nerx.tally"
-RUN_KEY = b"nerx.run"
-"""In the metadata of every file: which run wrote it, as :func:`digest_of` its fingerprint."""
+from .atomic import TEMPORARY, AtomicFile
+from .fingerprint import Fingerprint
+from .part import tally_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ class Staging:
             leftover.unlink()
         if not record.exists():
             text = json.dumps(fingerprint, ensure_ascii=False, indent=1)
-            with Publication(record) as temporary:
+            with AtomicFile(record) as temporary:
                 temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
     def write(self, shard: int, first_row: int, table: pa.Table, tally: Tally) -> None:
@@ -121,13 +120,13 @@ class Staging:
 
 def write_parquet(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], tally: Tally) -> None:
     """Publish `tables` as one file of a row group each; none at all makes a file of no rows."""
-    # A `with ParquetWriter` that fails closes a valid, shorter file: only Publication decides whether it comes to be.
-    with Publication(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    # A `with ParquetWriter` that fails closes a valid, shorter file: only AtomicFile decides whether it comes to be.
+    with AtomicFile(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         for table in tables:
             table = table if table.schema.equals(schema) else table.cast(schema)
             writer.write_table(table, row_group_size=max(table.num_rows, 1))
             del table  # before the next one is read: two at a time would show in the peak of every long run
-        writer.add_key_value_metadata({TALLY_KEY.decode(): tally.to_json()})
+        writer.add_key_value_metadata(as_metadata({TALLY: tally.to_json()}))
 
 
 def _read_record(path: Path) -> Any:
@@ -147,7 +146,7 @@ def _read_piece(path: Path) -> Piece:
         metadata = parquet.metadata
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     sizes = tuple((part.num_rows, part.total_byte_size) for part in groups)
-    return Piece(path, *_place(path), sizes, Tally.from_json(metadata.metadata[TALLY_KEY].decode()))
+    return Piece(path, *_place(path), sizes, tally_in(facts_in(metadata.metadata)))
 
 
 def row_groups(pieces: Iterable[Piece]) -> Iterator[pa.Table]:
@@ -160,3 +159,12 @@ def row_groups(pieces: Iterable[Piece]) -> Iterator[pa.Table]:
 def _row_group(path: Path, index: int) -> pa.Table:
     with pq.ParquetFile(path, pre_buffer=False) as parquet:
         return parquet.read_row_group(index, use_threads=False)
+
+
+def linked(source: Path, target: Path) -> bool:
+    """Give a finished file a second name, if the filesystem can; without hard links the caller writes it again."""
+    try:
+        os.link(source, target)
+    except OSError:
+        return False
+    return True

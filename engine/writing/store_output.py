@@ -7,20 +7,21 @@ counts its parts, is sent last: parts without it are no finished output.
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow import fs
 
 from ..errors import OutputError
+from ..origin import RUN
 from ..reading.store import StorePath, reason, store_errors
 from ..tally import Tally
-from .staging import RUN_KEY, TALLY_KEY
+from .fingerprint import Run
+from .part import file_facts, tally_in
+from .place import exists_already, is_part, part_files, require_own_name
 
 MARKER = "_SUCCESS"
 """Written last. The name is Hadoop's: readers leave it out, and schedulers know how to wait for it."""
@@ -34,7 +35,12 @@ _FOOTER_END = 8
 
 @dataclass(frozen=True, slots=True)
 class StoreOutput:
-    """`place` is where the output goes, `work` the local folder in which it is built before that."""
+    """`place` is where the output goes, `work` the local folder in which it is built before that.
+
+    See :class:`~.output.Output`. Lock and staging are local, so a killed run goes on only on the machine that began it.
+    What guards against another machine that writes the same URI are looks at what is there: before the run, before the
+    upload, and after it.
+    """
 
     place: StorePath
     work: Path
@@ -58,7 +64,7 @@ class StoreOutput:
         return self.place.name.lower().endswith(".parquet")
 
     def check(self, *, may_exist: bool, inputs: Iterable[str] = ()) -> None:
-        """Raises OutputError when this cannot be the output, or holds something and `may_exist` is not given."""
+        require_own_name(self)
         for path in inputs:
             if path == self.place.uri or path.startswith(self.place.uri + "/"):
                 raise OutputError(f"{self}: is or holds the input {path}; choose another output")
@@ -68,11 +74,11 @@ class StoreOutput:
                 seen = "a prefix of objects" if self.is_single else "an object"
                 raise OutputError(f"{self}: is {seen}; a .parquet name makes an object, any other a prefix of parts")
             found = self.objects()
-        others = [name for name in found if name != MARKER and not re.fullmatch(r"part-\d+\.parquet", name)]
+        others = [name for name in found if name != MARKER and not is_part(name)]
         if others and not self.is_single:
             raise OutputError(f"{self}: holds {min(others)!r}, which nerx did not write; choose another prefix")
         if found and not may_exist:
-            raise OutputError(f"{self}: exists already; use --overwrite to replace it")
+            raise exists_already(self)
 
     def objects(self) -> dict[str, int]:
         """Name below the prefix -> size in bytes of all that is there; the object itself as "". Raises `store_errors`.
@@ -91,40 +97,45 @@ class StoreOutput:
         """The object that `objects` calls `name`."""
         return self.place / name if name else self.place
 
-    def belongs_to(self, run: str) -> bool:
-        """Whether every part that is there is of this run. Raises `store_errors`."""
-        return all(run_of(self.part(name)) == run for name in self.objects() if name != MARKER)
+    def require_free(self, run: Run) -> None:
+        """Parts of this run may be there: those of an upload that was cut off."""
+        with telling(self):
+            found = self.objects()
+            if found and not self._belongs_to(run, found):
+                raise exists_already(self)
 
-    def is_finished(self, run: str) -> bool:
-        """Whether the whole output of this run is there. Raises `store_errors`."""
-        found = self.objects()
+    def is_finished(self, run: Run) -> bool:
+        with telling(self):
+            found = self.objects()
+            if self.is_single:
+                return bool(found) and self._belongs_to(run, found)
+            return MARKER in found and _read_marker(self.place / MARKER).get("run") == run.digest
+
+    def tally(self, run: Run) -> Tally:  # noqa: ARG002  # all of it is the run's
+        with telling(self):
+            parts = [self.part(name) for name in sorted(self.objects().keys() - {MARKER})]
+            try:
+                return sum((tally_in(_facts(part)) for part in parts), Tally())
+            except (TypeError, ValueError) as error:
+                raise OutputError(f"{self}: not an output of nerx ({reason(error)})") from error
+
+    def put(self, built: Path) -> None:
+        """Send what is not there already, and of a folder the marker last. Raises `store_errors`."""
         if self.is_single:
-            return bool(found) and self.belongs_to(run)
-        return MARKER in found and _read_marker(self.place / MARKER).get("run") == run
+            _put(built, self.place, self.objects().get("", 0))
+        else:
+            self._put_folder(built)
 
-    def tally(self) -> Tally:
-        """The counts stored in the output. Raises `store_errors`, and OutputError when it is none of nerx's."""
-        parts = [self.part(name) for name in sorted(self.objects().keys() - {MARKER})]
-        try:
-            counts = [Tally.from_json(_metadata(part)[TALLY_KEY].decode()) for part in parts]
-        except (KeyError, TypeError, ValueError) as error:
-            raise OutputError(f"{self}: not an output of nerx ({reason(error)})") from error
-        return sum(counts, Tally())
+    def _belongs_to(self, run: Run, names: Iterable[str]) -> bool:
+        """Whether all objects of these names were written by `run`. Raises `store_errors`."""
+        return all(run_of(self.part(name)) == run.digest for name in names if name != MARKER)
 
-    def put_file(self, path: Path) -> None:
-        """Send a finished file, if it is not there already. Raises `store_errors`."""
-        _put(path, self.place, self.objects().get("", 0))
-
-    def put_folder(self, folder: Path, run: str) -> None:
-        """Send the parts in `folder` that are not there already, then the marker. Raises `store_errors`.
-
-        A kill at any moment leaves parts without a marker, and the same call sends what is missing.
-        """
+    def _put_folder(self, folder: Path) -> None:
         before = self.objects()
         marker = self.place / MARKER
         if MARKER in before:  # of the output that is being replaced: from here on it is not whole
             self.place.filesystem.delete_file(marker.path)
-        parts = sorted(folder.glob("part-*.parquet"))
+        parts = part_files(folder)
         for part in parts:
             _put(part, self.place / part.name, before.get(part.name, 0))
         sizes = {part.name: part.stat().st_size for part in parts}
@@ -132,7 +143,7 @@ class StoreOutput:
             self.place.filesystem.delete_file((self.place / name).path)
         if self.objects() != sizes:
             raise OSError("other objects came to be there meanwhile; does another machine write the same output?")
-        content = json.dumps({"run": run, "parts": len(parts)}).encode()
+        content = json.dumps({"run": file_facts(parts[0])[RUN], "parts": len(parts)}).encode()
         with self.place.filesystem.open_output_stream(marker.path) as stream:
             stream.write(content)
 
@@ -149,14 +160,13 @@ def telling(output: StoreOutput) -> Iterator[None]:
 def run_of(place: StorePath) -> str | None:
     """The run that wrote a Parquet object; None for any other object. Raises OSError."""
     try:
-        run = _metadata(place).get(RUN_KEY)
+        return _facts(place).get(RUN)
     except pa.ArrowException:
         return None
-    return run.decode() if run else None
 
 
-def _metadata(place: StorePath) -> dict[bytes, bytes]:
-    return pq.read_metadata(place.path, filesystem=place.filesystem).metadata or {}
+def _facts(place: StorePath) -> dict[str, str]:
+    return file_facts(place.path, place.filesystem)
 
 
 def _put(path: Path, place: StorePath, size_there: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ..columns import ENTITIES, ERROR, column_texts, entity_columns, stored
+from ..columns import ENTITIES, ERROR, column_texts, outcome, stored
 from ..errors import NerxError, OutputError
 from ..reading.corpus import Shard
 from ..reading.source import SHARD_BYTES
@@ -42,6 +42,11 @@ class ShardWriter:
         if kind is None:
             self.checkpoint()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all rows of the shard have been added, now or before."""
+        return self._committed + self._tally.rows == self._shard.rows
+
     def finished(self) -> Iterator[tuple[list[str | None], list[Extraction]]]:
         """Texts and extractions of the shard's rows that are done already, a row group at a time."""
         pieces = self._staging.pieces().get(self._shard.index, []) if self._shard.skip else []
@@ -53,13 +58,16 @@ class ShardWriter:
     def add(
         self, batch: pa.RecordBatch, extractions: Sequence[Extraction], *, tokens: int = 0, seconds: float = 0.0
     ) -> Tally:
-        """Append the next rows with what was found in them; returns their counts. Raises NerxError for a wrong span."""
+        """Append the next rows with what was found in them; returns their counts. Raises NerxError for a wrong span.
+
+        `tokens` were read for it, in `seconds`.
+        """
         if self._committed + self._tally.rows + batch.num_rows > self._shard.rows:
             raise NerxError(f"{self._shard.path}: more rows than the {self._shard.rows:,} of shard {self._shard.index}")
-        texts = column_texts(batch.column(self._text_index))
-        columns = [*batch.columns, *entity_columns(texts, extractions)]
+        done = outcome(batch.column(self._text_index), extractions)
+        columns = [*batch.columns, done.entities, done.errors]
         self._batches.append(pa.RecordBatch.from_arrays(columns, schema=self._staging.schema))
-        counted = replace(Tally.of(texts, extractions), tokens=tokens, seconds=seconds)
+        counted = replace(done.tally, tokens=tokens, seconds=seconds)
         self._tally += counted
         self._size += self._batches[-1].nbytes
         if self._size >= SHARD_BYTES or time.monotonic() - self._since >= self._checkpoint_seconds:

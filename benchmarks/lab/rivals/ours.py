@@ -1,0 +1,127 @@
+"""nerx's own rows: one fit answers for the fused decoder, the decoder alone and the drafter alone."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nerx
+
+from ..dataset import Task
+from .contender import Predict, Prediction
+
+if TYPE_CHECKING:
+    from nerx.adapters.config import Budget, FitConfig
+    from nerx.engine.tagging.extractor import Extractor
+
+OVERRIDES: dict[str, dict[str, Any]] = {
+    "nerx": {},
+    "nerx alpha 0": {"alpha": 0.0, "min_score": 0.0},
+    "nerx drafter": {"mode": "fast"},
+}
+"""Row -> what `Extractor.load` is told besides the adapter, whose least score is for decisions by both readers."""
+
+
+FIT = 2
+"""Goes up with a change of `fit` that no setting shows. 2: texts of a batch share labels, 15 epochs of rehearsal."""
+
+
+@dataclass(frozen=True, slots=True)
+class NerxSettings:
+    """Passed on to FitConfig. `contrast` None is fit's own default; `device` is resolved before it enters a key."""
+
+    base: str = "embedded"
+    budget: "Budget" = "normal"
+    device: str = "auto"
+    contrast: float | None = None
+
+
+class Nerx:
+    """The rows `nerx`, `nerx alpha 0` and `nerx drafter`; or, with a contrastive weight given, one row of that name."""
+
+    seeded = True
+
+    def __init__(self, settings: NerxSettings) -> None:
+        self._settings = settings
+        self._overrides = OVERRIDES
+        if settings.contrast is not None:
+            self._overrides = {f"nerx contrast {settings.contrast:g}": {}}
+        self.rows = tuple(self._overrides)
+
+    def settings(self, row: str) -> Mapping[str, object]:
+        """Recipe and fusion are in it, so that a changed rate is another cell; other changes of code are not."""
+        from nerx.adapters.fusion import DEFAULT, PRIOR_NATS
+        from nerx.engine.bases.digest import base_digest
+        from nerx.engine.bases.find import base_folder
+        from nerx.engine.tagging.loading import pick_device
+
+        folder = base_folder(self._settings.base)
+        return {
+            "nerx": nerx.__version__,
+            "base": base_digest(folder)[:16] if folder.is_dir() else self._settings.base,
+            "device": pick_device(self._settings.device).type,
+            "fit": FIT,
+            "recipe": asdict(self._config(Path()).hyperparameters()),
+            "fusion": {**asdict(DEFAULT), "prior_nats": PRIOR_NATS},
+            **self._overrides[row],
+        }
+
+    def prepare(self) -> None:
+        """The base comes as it is."""
+
+    def fit(self, task: Task) -> "FittedNerx":
+        from nerx.adapters.fit import fit
+
+        assert task.seeds_path is not None, task.name
+        folder = tempfile.TemporaryDirectory(prefix="nerx-few-shot-")
+        config = replace(self._config(task.seeds_path), out=Path(folder.name) / "adapter", seed=task.draw)
+        result = fit(config)
+        held_out = result.evaluation
+        notes = {"alpha": result.alpha, "holdout_f1": None if held_out is None else 100 * held_out.micro.f1}
+        return FittedNerx(folder, result.adapter, self._settings.device, self._overrides, notes)
+
+    def _config(self, seeds: Path) -> "FitConfig":
+        from nerx.adapters.config import FitConfig
+
+        chosen = self._settings
+        return FitConfig(
+            seeds=seeds, base=chosen.base, device=chosen.device, budget=chosen.budget, contrast=chosen.contrast
+        )
+
+
+class FittedNerx:
+    """Holds on to `folder`, the temporary one that `adapter` lies in."""
+
+    def __init__(
+        self,
+        folder: tempfile.TemporaryDirectory[str],
+        adapter: Path,
+        device: str,
+        overrides: Mapping[str, dict[str, Any]],
+        notes: Mapping[str, object],
+    ) -> None:
+        self._folder, self._adapter, self._device = folder, adapter, device
+        self._overrides, self._notes = overrides, notes
+
+    def predictor(self, row: str) -> Predict:
+        from nerx.engine.tagging.extractor import Extractor
+
+        extractor = Extractor.load(self._adapter, device=self._device, **self._overrides[row])
+        return predict_with(extractor)
+
+    def notes(self) -> Mapping[str, object]:
+        return self._notes
+
+
+def predict_with(extractor: "Extractor") -> Predict:
+    """Raises RuntimeError when a text fails: a score over the texts that happened to work would flatter."""
+
+    def predict(texts: Sequence[str]) -> Prediction:
+        extractions = extractor.extract(texts)
+        for text, extraction in zip(texts, extractions, strict=True):
+            if extraction.error:
+                raise RuntimeError(f"nerx could not read {text[:80]!r}: {extraction.error}")
+        return [extraction.spans or () for extraction in extractions]
+
+    return predict

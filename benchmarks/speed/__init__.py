@@ -1,0 +1,1 @@
+"""How fast nerx is and how much memory it takes: programs, the clock, and the work that they time."""
