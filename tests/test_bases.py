@@ -195,6 +195,14 @@ def test_a_folder_that_holds_another_base_is_not_taken_for_it(
     assert "is a file" in error_of(lambda: get_base(tiny, tmp_path / "file"))
 
 
+def test_a_base_that_was_damaged_in_the_cache_says_what_to_remove(fetched: Fetched, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(fetched[0], tmp_path / "damaged"))
+    os.truncate(folder / "model.safetensors", 20_000)
+    message = error_of(lambda: load_base(folder, device="cpu"))
+    assert message.startswith(f"cannot load base {folder}: ")
+    assert message.endswith(f"; remove {folder} and run it again")
+
+
 # Not to be had
 
 
