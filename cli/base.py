@@ -119,8 +119,8 @@ def tick(event: "BaseEvent") -> Tick:
     """The state of a base on its way here."""
     if event.stage == "fetch":
         return Tick(f"fetching {event.base}", event.done // 1_000_000, event.total // 1_000_000 or None, "MB")
-    stats = ("another process prepares it",) if event.stage == "wait" else ()
-    return Tick({"convert": f"converting {event.base}"}.get(event.stage, f"waiting for {event.base}"), stats=stats)
+    doing = "converting" if event.stage == "convert" else "waiting for another process that prepares"
+    return Tick(f"{doing} {event.base}")
 
 
 def _known(name: str) -> KnownBase:
