@@ -118,7 +118,7 @@ def where(name: NameArgument, json: JsonOption = False) -> None:
 def tick(event: "BaseEvent") -> Tick:
     """The state of a base on its way here."""
     if event.stage == "fetch":
-        return Tick(f"fetching {event.base}", event.done // 1_000_000, event.total // 1_000_000, "MB")
+        return Tick(f"fetching {event.base}", event.done // 1_000_000, event.total // 1_000_000 or None, "MB")
     stats = ("another process prepares it",) if event.stage == "wait" else ()
     return Tick({"convert": f"converting {event.base}"}.get(event.stage, f"waiting for {event.base}"), stats=stats)
 

@@ -108,15 +108,16 @@ class _Pace:
         self._clock = clock
         self._stage = ""
         self._stage_began = self._printed = 0.0
+        self._done = 0
 
     def take(self, tick: Tick) -> float | None:
         """Seconds since the tick's stage began, or None for a tick to leave out."""
         now = self._clock()
         if tick.stage != self._stage:
             self._stage, self._stage_began = tick.stage, now
-        elif now - self._printed < LINE_INTERVAL and tick.done != tick.total:
+        elif now - self._printed < LINE_INTERVAL and (tick.done != tick.total or tick.done == self._done):
             return None
-        self._printed = now
+        self._printed, self._done = now, tick.done
         return now - self._stage_began
 
 

@@ -31,7 +31,7 @@ WINDOW = 24
 
 def make_base(family: str, folder: Path, *, seed: int = 0) -> Path:
     """A base of `family` with random weights under `folder`; weights are large enough that decisions differ."""
-    tokenizer = _tokenizer()
+    tokenizer = make_tokenizer()
     torch.manual_seed(seed)
     network = AutoModelForCausalLM.from_config(_config(family, len(tokenizer)))
     with torch.no_grad():
@@ -43,7 +43,7 @@ def make_base(family: str, folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def make_tokenizer() -> PreTrainedTokenizerFast:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()

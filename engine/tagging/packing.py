@@ -72,16 +72,9 @@ def pack(head_order: Tensor, row_order: Tensor, head_of: Tensor) -> Packed:
     slots[perm] = torch.arange(len(perm), device=perm.device)
     ends = block[perm].bincount(minlength=heads).cumsum(0).tolist()
     blocks = tuple(zip([0, *ends[:-1]], ends, strict=True))
-    head_slots, row_slots = slots.split([head_order.numel(), row_order.numel()])
-    return Packed(
-        perm,
-        order[perm],
-        member[perm],
-        block[perm],
-        blocks,
-        head_slots.view_as(head_order),
-        row_slots.view_as(row_order),
-    )
+    border = head_order.numel()
+    places = slots[:border].view_as(head_order), slots[border:].view_as(row_order)
+    return Packed(perm, order[perm], member[perm], block[perm], blocks, *places)
 
 
 def attend(
@@ -92,13 +85,13 @@ def attend(
     if blocks is None or attention_mask is None:
         whole: Tensor = sdpa_attention_forward(module, query, key, value, attention_mask, **options)[0]
         return whole, None
-    parts = [
-        sdpa_attention_forward(
-            module, *(part[:, :, start:end] for part in (query, key, value)),
-            attention_mask[:, :, start:end, start:end], **options,
-        )[0]
-        for start, end in blocks
-    ]  # fmt: skip
+    parts = []
+    for start, end in blocks:
+        at = slice(start, end)
+        mask = attention_mask[:, :, at, at]
+        parts.append(
+            sdpa_attention_forward(module, query[:, :, at], key[:, :, at], value[:, :, at], mask, **options)[0]
+        )
     return torch.cat(parts, dim=1), None
 
 
