@@ -10,7 +10,7 @@ import typer
 
 from ..engine.errors import NerxError
 from ..engine.version import __version__
-from . import base, bench, console, diff, eval, extract, fit, inspect, run, view  # noqa: A004  # called what users type
+from . import base, bench, console, diff, eval, extract, fit, inspect, prime, run, view  # noqa: A004  # called what users type
 from .interrupt import exit_on_signals
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("fit", rich_help_panel=_WORK)(fit.fit)
 app.command("extract", rich_help_panel=_WORK, cls=run.EnvironmentCommand)(extract.extract)
 app.command("run", rich_help_panel=_WORK, cls=run.JobCommand)(run.run)
 app.add_typer(base.base, name="base", rich_help_panel=_WORK)
+app.command("prime", rich_help_panel=_WORK)(prime.prime)
 app.command("eval", rich_help_panel=_LOOK)(eval.evaluate)
 app.command("bench", rich_help_panel=_LOOK)(bench.bench)
 app.command("view", rich_help_panel=_LOOK)(view.view)

@@ -13,7 +13,20 @@ from typer.main import get_command
 
 from nerx.cli.app import app
 
-COMMANDS = ("fit", "extract", "run", "base list", "base get", "base where", "eval", "bench", "view", "diff", "inspect")
+COMMANDS = (
+    "fit",
+    "extract",
+    "run",
+    "base list",
+    "base get",
+    "base where",
+    "prime",
+    "eval",
+    "bench",
+    "view",
+    "diff",
+    "inspect",
+)
 HEAVY = ("torch", "pyarrow", "polars", "transformers", "numpy", "peft")
 
 

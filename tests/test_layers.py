@@ -47,7 +47,8 @@ MAY_IMPORT = {
     "torch": {"engine/bases/convert", "engine/bases/delta"}
     | {f"engine/tagging/{name}" for name in TORCH}
     | {f"adapters/{name}" for name in ("batch", "loss", "objective", "fusion", "trainer")}
-    | {f"adapters/priming/{name}" for name in ("checkpoint", "history")},
+    | {f"adapters/priming/{name}" for name in ("checkpoint", "folder", "history", "kernels")}
+    | {f"adapters/priming/{name}" for name in ("learner", "lora", "pupil", "work")},
     "peft": {"engine/tagging/loading", "adapters/trainer"},
     "pyarrow": {"engine/columns", "engine/reading", "engine/writing", "engine/review", "engine/run/frame"}
     | {"engine/run/retry", "adapters/reader"},

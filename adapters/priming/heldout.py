@@ -97,7 +97,7 @@ class HeldOut:
 
     def touches(self, text: str) -> bool:
         """Whether `text` shares anything with a held-out text, which is to say: must not be trained on."""
-        return bool(self.matches(text))
+        return bool(self.texts and self.matches(text))
 
 
 def _runs(found: list[str], size: int) -> Iterator[list[str]]:

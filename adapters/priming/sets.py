@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...engine.bases.digest import combined
 from ...engine.errors import SeedError
 from ...engine.label import LabelSet
 from ...engine.span import Seed
@@ -108,4 +109,4 @@ def read_set(source: Source, is_held_out: Callable[[str], bool]) -> Found:
     kept = [row for row in rows if not is_held_out(row.text)]
     if not any(row.spans for row in kept):
         raise SeedError([f"{source.files[0].parent}: all texts with entities are held out; leave this set away"])
-    return Found(source, AnnotatedSet.of(source.name, kept), "+".join(digests), len(rows) - len(kept))
+    return Found(source, AnnotatedSet.of(source.name, kept), combined(*digests), len(rows) - len(kept))
