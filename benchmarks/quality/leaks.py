@@ -32,9 +32,12 @@ from ..lab.places import RECIPE, RESULTS
 
 sys.path.insert(0, str(RECIPE))
 
-from corpora import read_rows, training_files, training_rows
-from heldout import DEVELOPMENT, FEWEST, RUN, HeldOut, Match, held_out_files, words
+from corpora import line_of, read_rows, training_files, training_rows
+from heldout import DEVELOPMENT, read_held_out
 from prose import read_paragraphs, text_files, training_paragraphs
+
+from nerx.adapters.priming.heldout import FEWEST, RUN, HeldOut, Match, words
+from nerx.adapters.priming.sets import files_in
 
 RESULT = RESULTS / "leaks.json"
 QUICK = 5_000
@@ -98,9 +101,9 @@ class Search:
 def main() -> None:
     options = parse()
     started = time.perf_counter()
-    if lacking := [name for name in DEVELOPMENT if not held_out_files(options.data / name)]:
+    if lacking := [name for name in DEVELOPMENT if not files_in(options.data / name)]:
         sys.exit(f"leaks: {options.data} lacks {', '.join(lacking)}; give the folder of the NER sets with --data")
-    held_out = HeldOut.read(options.data)
+    held_out = read_held_out(options.data)
     print(f"{held_out.texts:,} development texts", file=sys.stderr)
     most = QUICK if options.quick else None
     searches = [*search_tag_stage(options.data, held_out), *search_text_stage(options.text, held_out, most)]
@@ -126,7 +129,7 @@ def main() -> None:
 
 def search_tag_stage(data: Path, held_out: HeldOut) -> Iterator[Search]:
     for path in training_files(data):
-        rows = ((line, row.text) for line, row in read_rows(path))
+        rows = ((line_of(row), row.text) for row in read_rows(path))
         kept = (row.text for row in training_rows(path, held_out))
         yield search("tag", f"{path.parent.name}/{path.name}", rows, kept, held_out)
 

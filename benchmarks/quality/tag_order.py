@@ -29,13 +29,15 @@ from ..lab.places import RECIPE, RESULTS
 
 sys.path.insert(0, str(RECIPE))
 
-from corpora import Sampler, read_sets
+from corpora import read_sets
 from warm_start import encoder_folder, warm_start
 
 from nerx.adapters.batch import collate
 from nerx.adapters.dataset import Example, batches
 from nerx.adapters.hyperparameters import LossWeights
 from nerx.adapters.objective import Projection, losses
+from nerx.adapters.priming.glossary import Glossary
+from nerx.adapters.priming.sampler import Sampler
 from nerx.engine.tagging.allocator import keep_freed_memory
 from nerx.engine.tagging.drafter import WINDOW, Drafter
 from nerx.engine.tagging.guide import Node, Phase, State
@@ -92,7 +94,7 @@ def main() -> None:
     options = parse()
     keep_freed_memory()
     torch.set_num_threads(options.threads)
-    glossary = json.loads((RECIPE / "descriptions.json").read_text())
+    glossary = Glossary.read(RECIPE / "descriptions.json")
     found: dict[str, list[float]] = {"boundary_first": [], "label_first": []}
     with sdpa_kernel(SDPBackend.MATH):
         for seed in range(options.seeds):
@@ -109,7 +111,7 @@ def main() -> None:
         options.json.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def learn(order: Order, options: argparse.Namespace, glossary: dict[str, Any], seed: int) -> float:
+def learn(order: Order, options: argparse.Namespace, glossary: Glossary, seed: int) -> float:
     """Mean negative log-likelihood of held-out answers after `options.tokens` tokens of the tag stage."""
     from transformers import AutoTokenizer
 

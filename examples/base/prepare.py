@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from heldout import HeldOut
+from heldout import read_held_out
 from prose import text_files, training_paragraphs
 from safetensors.numpy import save_file
 from warm_start import encoder_folder
+
+from nerx.adapters.priming.heldout import HeldOut
 
 SHARD_TOKENS = 5_000_000
 """At three bytes a token under 16 MiB."""
@@ -43,7 +45,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     manifest: dict[str, list[dict[str, Any]]] = read_manifest(options.out)
     waiting = [path for path in text_files(options.text) if path.name not in manifest]
-    held_out = HeldOut.read(options.data)
+    held_out = read_held_out(options.data)
     with ProcessPoolExecutor(options.workers) as pool:
         work = zip(
             waiting,

@@ -1,9 +1,12 @@
 """The open text that a text stage reads: packed files of one paragraph a line, a blank line between documents."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from heldout import HeldOut, read_lines
+import pyarrow as pa
+
+from nerx.adapters.priming.heldout import HeldOut
 
 
 def text_files(folder: Path) -> list[Path]:
@@ -13,8 +16,9 @@ def text_files(folder: Path) -> list[Path]:
 
 def read_paragraphs(path: Path) -> Iterator[tuple[int, str]]:
     """Paragraphs of one file, each with its line, from 1; a blank one where a document ends."""
-    for line, text in enumerate(read_lines(path), 1):
-        yield line, text.rstrip("\n")
+    with pa.input_stream(str(path)) as packed, io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as lines:
+        for line, text in enumerate(lines, 1):
+            yield line, text.rstrip("\n")
 
 
 def training_paragraphs(path: Path, held_out: HeldOut) -> Iterator[str]:

@@ -19,10 +19,7 @@ from pathlib import Path
 
 import torch
 from blocks import Blocks
-from checkpoint import open_log, save
-from corpora import Sampler, read_sets
-from history import History, Stage, in_words
-from schedule import share_of_rate
+from corpora import read_sets
 from start import begin
 from text_tune import loss_of
 from torch import Tensor, nn
@@ -33,6 +30,11 @@ from nerx.adapters.batch import Batch, collate
 from nerx.adapters.dataset import batches
 from nerx.adapters.hyperparameters import LossWeights
 from nerx.adapters.objective import Projection, losses
+from nerx.adapters.priming.checkpoint import open_log, save
+from nerx.adapters.priming.glossary import Glossary
+from nerx.adapters.priming.history import History, Stage, in_words
+from nerx.adapters.priming.sampler import Sampler
+from nerx.adapters.priming.schedule import share_of_rate
 from nerx.engine.tagging.drafter import WINDOW, Drafter
 from nerx.engine.tagging.loading import load_drafter, prepare_process
 from nerx.engine.tagging.model import LanguageModel
@@ -64,7 +66,7 @@ def main() -> None:
     parts = nn.ModuleDict({"network": network, "drafter": drafter, "projection": Projection(model.width, WINDOW)}).to(
         options.device
     )
-    glossary = json.loads((Path(__file__).parent / "descriptions.json").read_text())
+    glossary = Glossary.read(Path(__file__).parent / "descriptions.json")
     sampler = Sampler(read_sets(options.data), glossary, model.encoder)
     if options.workers:
         allow_files()

@@ -19,14 +19,14 @@ from typing import Any
 
 import torch
 from blocks import Blocks
-from checkpoint import open_log, save
-from history import History, Stage, in_words
 from prepare import read_manifest
-from schedule import share_of_rate
 from start import begin
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
+from nerx.adapters.priming.checkpoint import open_log, save
+from nerx.adapters.priming.history import History, Stage, in_words
+from nerx.adapters.priming.schedule import share_of_rate
 from nerx.engine.tagging.loading import prepare_process
 
 

@@ -10,10 +10,12 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from heldout import HeldOut
+from heldout import read_held_out
 from prose import text_files, training_paragraphs
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
+
+from nerx.adapters.priming.heldout import HeldOut
 
 RESERVED = ("<s>", "</s>", *(f"[unused{n}]" for n in range(1, 8)))
 
@@ -36,7 +38,7 @@ def main() -> None:
         special_tokens=list(RESERVED),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    bpe.train_from_iterator(_sample(options.text, HeldOut.read(options.data), options.share), trainer)
+    bpe.train_from_iterator(_sample(options.text, read_held_out(options.data), options.share), trainer)
     wrapped = PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<s>", eos_token="</s>", pad_token="</s>")
     wrapped.save_pretrained(options.out)
     print(f"{options.out}: {len(wrapped):,} entries")

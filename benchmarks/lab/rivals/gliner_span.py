@@ -15,13 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nerx.engine.span import Span
+from nerx.adapters.priming.sets import AnnotatedSet
+from nerx.engine.span import Seed, Span
 
 from ..dataset import Task
 from ..machine import package_version
 from .contender import MissingRivalError, Predict, Prediction
 from .minilm import PACKAGE, encoder_folder, quiet
-from .tag_stage import AnnotatedSet, Row, TagStage, TagStageSettings
+from .tag_stage import TagStage, TagStageSettings
 
 if TYPE_CHECKING:
     import torch
@@ -153,10 +154,9 @@ class SpanStudent:
     def is_fresh(self, weight: str) -> bool:
         return "token_rep_layer" not in weight
 
-    def example(self, dataset: AnnotatedSet, row: Row, rng: random.Random) -> Lesson:
-        from corpora import MOST_LABELS
-
+    def example(self, dataset: AnnotatedSet, row: Seed, rng: random.Random) -> Lesson:
         from nerx.adapters.dataset import choose_labels
+        from nerx.adapters.priming.sampler import MOST_LABELS
 
         labels, spans = choose_labels(dataset.labels, row.spans, rng, most=MOST_LABELS)
         return self.lessons(row.text, spans, labels.names)[0]

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nerx.adapters.priming.sets import AnnotatedSet
+from nerx.engine.span import Seed
+
 from ..dataset import Task
 from . import bio
 from .minilm import FittedMiniLM, MiniLM, MiniLMSettings, Window, WindowReader, encoder_folder, pad, quiet
-from .tag_stage import AnnotatedSet, Row, TagStage, TagStageSettings
+from .tag_stage import TagStage, TagStageSettings
 
 if TYPE_CHECKING:
     import torch
@@ -89,7 +92,7 @@ class TokenStudent:
     def is_fresh(self, weight: str) -> bool:
         return weight.startswith("classifier")
 
-    def example(self, dataset: AnnotatedSet, row: Row, rng: random.Random) -> Lesson:  # noqa: ARG002 (nothing is drawn)
+    def example(self, dataset: AnnotatedSet, row: Seed, rng: random.Random) -> Lesson:  # noqa: ARG002 (nothing is drawn)
         window = self._reader.windows(row.text)[0]
         return Lesson(window, bio.encode(window.words, row.spans, self._labels), self._names.index(dataset.name))
 

@@ -24,8 +24,12 @@ from ..places import CACHE, RECIPE
 
 sys.path.insert(0, str(RECIPE))
 
-from corpora import AnnotatedSet, Row, RowSampler, read_sets
-from schedule import DECAY
+from corpora import read_sets
+
+from nerx.adapters.priming.sampler import RowSampler
+from nerx.adapters.priming.schedule import DECAY
+from nerx.adapters.priming.sets import AnnotatedSet
+from nerx.engine.span import Seed
 
 CHUNK = 256
 """Rows drawn at once and sorted by length into batches."""
@@ -62,7 +66,7 @@ class Student(Protocol):
     def is_fresh(self, weight: str) -> bool:
         """Whether the parameter of this name started at random, not from the pretrained encoder."""
 
-    def example(self, dataset: AnnotatedSet, row: Row, rng: random.Random) -> Any: ...
+    def example(self, dataset: AnnotatedSet, row: Seed, rng: random.Random) -> Any: ...
 
     def loss(self, examples: Sequence[Any]) -> "torch.Tensor": ...
 
@@ -209,7 +213,7 @@ def resume(
 
 
 def _save(state: dict[str, Any], folder: Path, tokens: int) -> None:
-    from checkpoint import save
+    from nerx.adapters.priming.checkpoint import save
 
     save(state, plateau(folder) if state["progress"][0] <= (1 - DECAY) * tokens else checkpoint(folder, tokens))
 

