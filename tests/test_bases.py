@@ -573,7 +573,7 @@ def test_the_command_fetches_a_base_shows_it_and_fits_on_it(
     for name, weight in load_file(folder / "model.safetensors").items():
         assert (weight.float() - tuned[name]).pow(2).mean() < 0.05 * 0.05**2, name  # 3 bits lose 3.5 % of the change
     shown = nerx("base", "list").out
-    assert "no (92 MB to fetch)" in shown
+    assert "no (93 MB to fetch)" in shown
     assert "yes" in next(line for line in shown.splitlines() if line.startswith("tiny"))
 
     fit = nerx("fit", seed_file, "--base", "tiny", "--out", tmp_path / "adapter", "--epochs", 1, "--rank", 2, "--json")
