@@ -103,7 +103,7 @@ def _read_dev(path: Path, seeds: SeedFile) -> tuple[Seed, ...]:
 
 
 def _on_its_way(event: BaseEvent) -> FitEvent:
-    return FitEvent(event.stage, event.done // 1_000_000, event.total // 1_000_000, note=event.base)
+    return FitEvent(event.stage, round(event.done / 1e6), round(event.total / 1e6), note=event.base)
 
 
 def _event(stage: str, step: Step, dev_f1: float | None) -> FitEvent:

@@ -118,9 +118,9 @@ def where(name: NameArgument, json: JsonOption = False) -> None:
 def tick(event: "BaseEvent") -> Tick:
     """The state of a base on its way here."""
     if event.stage == "fetch":
-        return Tick(f"fetching {event.base}", event.done // 1_000_000, event.total // 1_000_000 or None, "MB")
-    stats = ("another process prepares it",) if event.stage == "wait" else ()
-    return Tick({"convert": f"converting {event.base}"}.get(event.stage, f"waiting for {event.base}"), stats=stats)
+        return Tick(f"fetching {event.base}", round(event.done / 1e6), round(event.total / 1e6) or None, "MB")
+    doing = "converting" if event.stage == "convert" else "waiting for another process that prepares"
+    return Tick(f"{doing} {event.base}")
 
 
 def _known(name: str) -> KnownBase:
@@ -140,7 +140,7 @@ def _row(known: KnownBase) -> dict[str, Any]:
         "licence": known.licence,
         "here": folder.is_dir(),
         "folder": str(folder),
-        "download": known.wheel.size // 1_000_000,
+        "download": round(known.wheel.size / 1e6),
     }
 
 

@@ -1,46 +1,32 @@
-"""`nerx extract`: options -> engine.run.pipeline.run(corpus, extractor, sink) -> a summary."""
+"""`nerx extract`: options -> ExtractConfig -> engine.run.extract.extract(config) -> a summary."""
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import replace
 from enum import StrEnum
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..engine.origin import Origin
-from ..engine.reading.share import Share
-from ..engine.version import __version__
-from . import console, failures, options, tables
-from .backend import Backend, Loaded, loaded
-from .clashes import refuse_clashes
-from .incremental import Growth, Inputs
+from ..engine.run.config import DEFAULTS, ExtractConfig
+from . import console, options
 from .interrupt import Interrupt
-from .place import default_output
 from .progress import Display, Tick, progress
 from .reporting import Reporting
-from .summary import Delivery, estimated, finished, tick
+from .summary import Delivery, estimated, finished, gone, stopped, tick
 
 if TYPE_CHECKING:
-    from ..engine.reading.corpus import Corpus
-    from ..engine.run.pipeline import RunSink
-    from ..engine.run.summary import RunSummary
-    from ..engine.tagging.extractor import Extractor
-    from ..engine.writing.output import Output
+    from ..engine.run.summary import ExtractEvent
 
 _READING = "Reading"
 _WRITING = "Writing"
 _REPEATING = "Again and again, and on several machines"
-
-_RESUME = "run the same command again to go on"
-_STOPPING = f"stopping after this batch ({_RESUME}); once more stops at once"
+_STOPPING = "stopping after this batch (run the same command again to go on); once more stops at once"
 
 
 class TextUnit(StrEnum):
     LINE = "line"
     FILE = "file"
+
+
+TEXT_UNIT = TextUnit(DEFAULTS["text_unit"])
 
 
 def extract(
@@ -52,22 +38,22 @@ def extract(
         ),
     ],
     adapter: options.AdapterOption = options.ADAPTER,
-    out: options.OutOption = None,
-    overwrite: options.OverwriteOption = False,
+    out: options.OutOption = DEFAULTS["out"],
+    overwrite: options.OverwriteOption = DEFAULTS["overwrite"],
     text_column: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The column to read.", show_default="found", rich_help_panel=_READING),
-    ] = None,
+    ] = DEFAULTS["text_column"],
     id_column: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="A row's key; never taken for the text.", rich_help_panel=_READING),
-    ] = None,
+    ] = DEFAULTS["id_column"],
     text_unit: Annotated[
         TextUnit, typer.Option(help="What a text is in .txt files.", rich_help_panel=_READING)
-    ] = TextUnit.LINE,
+    ] = TEXT_UNIT,
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Stop after so many rows.", rich_help_panel=_READING)
-    ] = None,
+    ] = DEFAULTS["limit"],
     min_score: Annotated[
         float | None,
         typer.Option(
@@ -77,11 +63,11 @@ def extract(
             help="Leave out entities less probable; by default as the adapter says.",
             rich_help_panel=_WRITING,
         ),
-    ] = None,
+    ] = DEFAULTS["min_score"],
     max_failures: Annotated[
         str,
         typer.Option(metavar="N|N%", help="Exit with 3 when more rows failed.", rich_help_panel=_WRITING),
-    ] = failures.DEFAULT,
+    ] = DEFAULTS["max_failures"],
     incremental: Annotated[
         bool,
         typer.Option(
@@ -90,23 +76,23 @@ def extract(
             help="Add what is new or changed to the folder --out.",
             rich_help_panel=_REPEATING,
         ),
-    ] = False,
+    ] = DEFAULTS["incremental"],
     prune: Annotated[
         bool,
         typer.Option("--prune", metavar="", help="Drop rows of inputs that are gone.", rich_help_panel=_REPEATING),
-    ] = False,
+    ] = DEFAULTS["prune"],
     retry_failed: Annotated[
         bool,
         typer.Option(
             "--retry-failed", metavar="", help="Only rows of --out that failed, again.", rich_help_panel=_REPEATING
         ),
-    ] = False,
+    ] = DEFAULTS["retry_failed"],
     noop_code: Annotated[
         int,
         typer.Option(
             metavar="N", min=0, max=255, help="Exit with N when nothing was to do.", rich_help_panel=_REPEATING
         ),
-    ] = 0,
+    ] = DEFAULTS["noop_code"],
     shard: Annotated[
         str | None,
         typer.Option(
@@ -115,18 +101,18 @@ def extract(
             show_default=False,
             rich_help_panel=_REPEATING,
         ),
-    ] = None,
+    ] = DEFAULTS["shard"],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", metavar="", help="Count rows and tokens, estimate the time, write nothing.")
     ] = False,
-    batch_tokens: options.BatchTokensOption = None,
-    mode: options.ModeOption = options.Mode.EXACT,
-    precision: options.PrecisionOption = options.Precision.AUTO,
-    backend: options.BackendOption = Backend.LOCAL,
-    workers: options.WorkersOption = None,
-    work_dir: options.WorkDirOption = None,
-    device: options.DeviceOption = options.Device.AUTO,
-    base: options.BaseOption = None,
+    batch_tokens: options.BatchTokensOption = DEFAULTS["batch_tokens"],
+    mode: options.ModeOption = options.MODE,
+    precision: options.PrecisionOption = options.PRECISION,
+    backend: options.BackendOption = options.BACKEND,
+    workers: options.WorkersOption = DEFAULTS["workers"],
+    work_dir: options.WorkDirOption = DEFAULTS["work_dir"],
+    device: options.DeviceOption = options.DEVICE,
+    base: options.BaseOption = DEFAULTS["base"],
     report: options.ReportOption = None,
     metrics: options.MetricsOption = None,
     json: options.JsonOption = False,
@@ -150,162 +136,73 @@ def extract(
       [cyan]nerx extract s3://lake/reviews/ --out s3://lake/enriched[/]
     """
     account = context.with_resource(Reporting(report, None if dry_run else metrics, context.params))
-    allowed = failures.FailureLimit.parse(max_failures)
-    refuse_clashes(
-        {
-            "--incremental": incremental,
-            "--retry-failed": retry_failed,
-            "--shard": shard,
-            "--limit": limit,
-            "--overwrite": overwrite,
-            "--dry-run": dry_run,
-            "--prune": prune,
-            "--noop-code": noop_code,
-            "--text-unit file": text_unit is TextUnit.FILE,
-            "an --out in a store": out is not None and "://" in out,
-            "--backend ray": backend is Backend.RAY,
-            "--workers": workers,
-        }
-    )
-    share = Share.parse(shard) if shard else None
-    target = Path(out) if out else default_output(corpus, folder=incremental or share is not None)
-    account.out = target
-    with progress(quiet) as display, ExitStack() as stack:
+    config = ExtractConfig(
+        corpus=tuple(corpus), adapter=adapter, out=out, overwrite=overwrite, text_column=text_column,
+        id_column=id_column, text_unit=text_unit.value, limit=limit, min_score=min_score, max_failures=max_failures,
+        incremental=incremental, prune=prune, retry_failed=retry_failed, noop_code=noop_code, shard=shard,
+        batch_tokens=batch_tokens, mode=mode.value, precision=precision.value, backend=backend.value, workers=workers,
+        work_dir=work_dir, device=device.value, base=base,
+    )  # fmt: skip
+    account.out = config.target
+    with progress(quiet) as display:
         display.show(Tick("reading"))
-        from ..engine.tagging.card import AdapterCard
-
-        card = AdapterCard.read(adapter)
-        min_score = account.options["min_score"] = card.min_score if min_score is None else min_score
-        account.digests = {"adapter": card.digest, "base": card.base_digest}
-        chosen: dict[str, Any] = {"min_score": min_score, "mode": mode.value, "precision": precision.value}
-        origin = Origin(card.digest, chosen, card.base, card.base_digest, __version__, text_column)
-        reading: dict[str, Any] = {"text_column": text_column, "id_column": id_column, "text_unit": text_unit.value}
-        settings = {"device": device.value, "base": base, "batch_tokens": batch_tokens}
-        settings |= chosen
-        load = partial(
-            _load, display, stack, Backend.LOCAL if dry_run else backend, workers, adapter, card.digest, **settings
-        )
-        if retry_failed:
-            delivery = _retry(target, replace(origin, text_column=None), lambda: load().extractor, display)
-        elif incremental and not (dry_run and overwrite):  # such a dry run is about all inputs
-            with Growth(corpus, target, origin, overwrite=overwrite, prune=prune) as growth:
-                delivery = _grow(growth, reading, origin, load, display, account, dry_run=dry_run)
-        elif dry_run:
-            from ..engine.reading.corpus import open_corpus
-
-            reading.update(limit=limit, share=share)
-            delivery = _estimate(open_corpus(corpus, **reading), load, display)
-        else:
-            from ..engine.writing.output import open_output
-
-            place = open_output(out or target, work_dir, share=share)
-            delivery = _extract(
-                corpus, place, {**reading, "limit": limit, "share": share}, origin, overwrite, load, display, account
-            )
+        watch = _Watch(display, account)
+        delivery = _estimate(config, watch) if dry_run else _extract(config, watch)
     account.counts = delivery.result
     delivery.show(json)
     if delivery.hint and not json:
         console.note(delivery.hint, event="hint", quiet=quiet)
     if delivery.is_noop:
-        raise typer.Exit(noop_code)
-    allowed.require(delivery.failures, delivery.rows)
+        raise typer.Exit(config.noop_code)
+    config.failure_limit.require(delivery.failures, delivery.rows)
 
 
-def _load(display: Display, stack: ExitStack, *how: Any, **settings: Any) -> Loaded:
-    display.show(Tick("loading"))
-    return stack.enter_context(loaded(*how, **settings))
+class _Watch:
+    """Shows what a run tells, notes it for the report, and has a signal stop the run where nothing is lost."""
+
+    def __init__(self, display: Display, account: Reporting) -> None:
+        self.display, self.account = display, account
+        self.interrupt = Interrupt(lambda: display.note(_STOPPING, "stopping"))
+        self.total_rows = 0
+
+    def hear(self, event: "ExtractEvent") -> None:
+        match event.stage:
+            case "read" if event.origin:
+                self.account.options["min_score"] = event.origin.options["min_score"]
+                self.account.digests = {"adapter": event.origin.adapter, "base": event.origin.base_digest}
+            case "compare" if event.inputs and event.inputs.gone:
+                self.display.note(gone(event.inputs))
+            case "load":
+                self.display.show(Tick("loading"))
+            case "count":
+                self.display.show(Tick("counting"))
+            case "begin":
+                self.interrupt.arm()  # only now: before, a signal may end the command at once
+                self.total_rows = event.total_rows or 0
+                if event.input_digest:
+                    self.account.digests["input"] = event.input_digest
+            case "extract" if event.progress:
+                self.display.show(tick(event.progress))
+            case "kept" if event.kept:
+                self.account.counts = event.kept.to_dict()
 
 
-def _extract(
-    paths: list[str],
-    target: "Output",
-    reading: Mapping[str, Any],
-    origin: Origin,
-    overwrite: bool,
-    load: Callable[[], Loaded],
-    display: Display,
-    account: Reporting,
-) -> Delivery:
-    """Everything in `paths`, or a share of it, into a new output."""
-    from ..engine.reading.corpus import open_corpus
-    from ..engine.writing.output import require_free
-    from ..engine.writing.sink import Sink
+def _extract(config: ExtractConfig, watch: _Watch) -> Delivery:
+    from ..engine.run.extract import extract as run
 
-    # What can be refused at once is asked before files are read through and a model is loaded.
-    require_free(target, overwrite=overwrite)
-    opened = open_corpus(paths, **reading)
-    work = load()
-    sink = Sink(target, opened, origin, overwrite=overwrite)
-    return finished(_run(opened, work, sink, display, account))
-
-
-def _grow(
-    growth: Growth,
-    reading: Mapping[str, Any],
-    origin: Origin,
-    load: Callable[[], Loaded],
-    display: Display,
-    account: Reporting,
-    *,
-    dry_run: bool,
-) -> Delivery:
-    """What is new or changed, added to a folder."""
-    inputs = growth.inputs
-    if inputs.note:
-        display.note(inputs.note)
-    opened = growth.open(**reading)
-    if opened is None:
-        if not dry_run:
-            growth.finish()
-        result = {"out": str(growth.out), "rows": 0, "failures": 0, "inputs": inputs.to_dict()}
-        return Delivery(result, f"{growth.out}: nothing new", [tables.fact_table([inputs.fact])], is_noop=True)
-    if dry_run:
-        return _estimate(opened, load, display, inputs)
-    work = load()
-    return finished(_run(opened, work, growth.sink(opened, origin), display, account), inputs)
-
-
-def _retry(
-    target: Path,
-    origin: Origin,
-    load: "Callable[[], Extractor]",
-    display: Display,
-) -> Delivery:
-    """The failed rows of a finished output."""
-    from .retry import retry, retry_facts
-
-    summary = retry(target, origin, load, tick, display)
-    if summary is None:
-        result = {"out": str(target), "retried": 0, "failures": 0}
-        return Delivery(result, f"{target}: no row has failed", [], is_noop=True)
-    return Delivery(
-        summary.to_dict(), summary.out, [tables.fact_table(retry_facts(summary))], summary.rows, summary.failures
-    )
-
-
-def _run(corpus: "Corpus", work: Loaded, sink: "RunSink", display: Display, account: Reporting) -> "RunSummary":
-    """The run, with progress; a signal ends it, and the command, after the batch at hand."""
-    from ..engine.run.summary import RunSummary
-
-    account.digests["input"] = corpus.digest
-    account.kept = lambda: RunSummary.of(
-        sink.tally(), shards=len(corpus.shards()), out=sink.name, resumed_rows=0, interrupted=True
-    ).to_dict()
-    corpus = replace(corpus, batch_rows=work.batch_rows)
-    with Interrupt(lambda: display.note(_STOPPING, "stopping")) as interrupt:
-        summary = work.run(
-            corpus, work.extractor, sink, progress=lambda at: display.show(tick(at)), stop=lambda: interrupt.requested
-        )
-    account.counts = summary.to_dict()
+    try:
+        summary = run(config, watch.hear, lambda: watch.interrupt.requested)
+    finally:
+        watch.interrupt.disarm()
     if summary.interrupted:
-        display.note(f"stopped: {summary.rows:,} of {corpus.rows:,} rows are kept; {_RESUME}", "stopped")
-        raise typer.Exit(interrupt.exit_code)
-    return summary
+        if summary.retry is None:
+            watch.account.counts = summary.to_dict()
+        watch.display.note(stopped(summary, watch.total_rows), "stopped")
+        raise typer.Exit(watch.interrupt.exit_code)
+    return finished(summary)
 
 
-def _estimate(corpus: "Corpus", load: Callable[[], Loaded], display: Display, inputs: Inputs | None = None) -> Delivery:
-    from ..engine.run.estimate import dry_run
+def _estimate(config: ExtractConfig, watch: _Watch) -> Delivery:
+    from ..engine.run.extract import estimate
 
-    work = load()
-    display.show(Tick("counting"))
-    return estimated(dry_run(replace(corpus, batch_rows=work.batch_rows), work.extractor), inputs)
+    return estimated(estimate(config, watch.hear), config.target)

@@ -133,10 +133,12 @@ def _tick(event: "FitEvent") -> Tick:
     facts = {name: value for name, value in [*losses, ("dev_f1", event.dev_f1)] if value is not None}
     if event.dev_f1 is not None:
         stats.insert(1, f"dev F1 {tables.percent(event.dev_f1)}")
-    if event.note:
+    stage, unit = _STAGES.get(event.stage, event.stage), "steps"
+    if event.stage in ("fetch", "convert", "wait"):
+        stage, unit = f"{stage} {event.note}", "MB"
+    elif event.note:
         stats.append(event.note)
-    unit = "MB" if event.stage == "fetch" else "steps"
-    return Tick(_STAGES.get(event.stage, event.stage), event.step, event.steps or None, unit, tuple(stats), facts)
+    return Tick(stage, event.step, event.steps or None, unit, tuple(stats), facts)
 
 
 def _print(result: "FitResult") -> None:

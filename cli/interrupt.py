@@ -27,18 +27,17 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 class Interrupt:
-    """While entered, the first signal sets `requested` and calls `announce`; a second one raises Stopped."""
+    """Once armed, the first signal sets `requested` and calls `announce`; a second one raises Stopped."""
 
     def __init__(self, announce: Callable[[], None]) -> None:
         self._announce = announce
         self._signal: signal.Signals | None = None
 
-    def __enter__(self) -> "Interrupt":
+    def arm(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             _handle(number, self._receive)
-        return self
 
-    def __exit__(self, *exception: object) -> None:
+    def disarm(self) -> None:
         exit_on_signals()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ..engine.run.config import DEFAULTS
 from . import console
-from .backend import Backend
 from .console import LogFormat
 
 TUNING = "Fine tuning"
@@ -33,7 +33,16 @@ class Mode(StrEnum):
     FAST = "fast"
 
 
-ADAPTER = Path("nerx-adapter")
+class Backend(StrEnum):
+    LOCAL = "local"
+    RAY = "ray"
+
+
+ADAPTER: Path = DEFAULTS["adapter"]
+DEVICE = Device(DEFAULTS["device"])
+PRECISION = Precision(DEFAULTS["precision"])
+MODE = Mode(DEFAULTS["mode"])
+BACKEND = Backend(DEFAULTS["backend"])
 AdapterOption = Annotated[
     Path, typer.Option(metavar="DIR", envvar="NERX_ADAPTER", help="The adapter that `nerx fit` made.")
 ]

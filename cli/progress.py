@@ -172,7 +172,9 @@ def _fitting(stats: tuple[str, ...], room: int) -> str:
 
 
 def _count(done: int, total: int | None, unit: str) -> str:
-    return f"{done:,} {unit}".rstrip() if total is None else f"{done:,}/{total:,}"
+    if total is None:
+        return f"{done:,} {unit}".rstrip()
+    return f"{done:,}/{total:,}{' MB' if unit == 'MB' else ''}"  # rows and steps are known by their stage
 
 
 def duration(seconds: float) -> str:

@@ -1,14 +1,14 @@
 """The report and the metrics of a command, written however it ends: done, interrupted, or with an error."""
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from ..engine.errors import NerxError, OutputError, OutputLockedError
+from ..engine.errors import NerxError, OutputError
 from . import console
 from .interrupt import EXIT_OFFSET
 
@@ -18,10 +18,8 @@ _SIGNALLED = (EXIT_OFFSET + signal.SIGINT, EXIT_OFFSET + signal.SIGTERM)
 class Reporting:
     """`with Reporting(...) as account:` around a run, which fills in `digests` and `counts` as they become known.
 
-    `options` are as typed; the run puts in what it takes where nothing was said.
-
-    `kept`, if set, is asked for the counts when the run fails. Raises OutputError at once for a place where no file
-    can be written, and at the end when writing fails though all else went well.
+    `options` are as typed; the run puts in what it takes where nothing was said. Raises OutputError at once for a place
+    where no file can be written, and at the end when writing fails though all else went well.
     """
 
     def __init__(self, report: Path | None, metrics: Path | None, options: Mapping[str, Any]) -> None:
@@ -30,7 +28,6 @@ class Reporting:
         """Where the output goes, as soon as that is known: it is what the metrics are labelled with."""
         self.digests: dict[str, str] = {}
         self.counts: Mapping[str, Any] = {}
-        self.kept: Callable[[], Mapping[str, Any]] | None = None
         for path in filter(None, (report, metrics)):
             if path.is_dir() or not path.absolute().parent.is_dir():
                 raise OutputError(f"{path}: no place for a file; name one in a folder that exists")
@@ -42,22 +39,12 @@ class Reporting:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self._report is None and self._metrics is None:
             return
-        # A locked output's pieces are another run's.
-        failed = isinstance(error, Exception) and not isinstance(error, typer.Exit | OutputLockedError)
-        if failed and self.kept is not None and not self.counts:
-            self.counts = self._counts_kept(self.kept)
         try:
             self._write(*_ending(error))
         except OutputError as fault:
             if error is None:
                 raise
             console.print_error(str(fault))  # beside the first error, which decides on the exit code
-
-    def _counts_kept(self, kept: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-        try:
-            return kept()
-        except (NerxError, OSError):
-            return {}
 
     def _failures(self) -> Mapping[str, Any]:
         """Which rows failed, where some did."""

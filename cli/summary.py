@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from . import console, tables
-from .incremental import Inputs
 from .progress import Tick, duration
 
 if TYPE_CHECKING:
-    from ..engine.run.summary import DryRun, Progress, RunSummary
+    from ..engine.run.summary import DryRun, Inputs, Progress, RetrySummary, RunSummary
+
+_NAMED = 5
+"""So many inputs that are gone are named in the note; --json names all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +37,83 @@ class Delivery:
             console.print_result(self.heading, *self.shown)
 
 
-def finished(summary: "RunSummary", inputs: Inputs | None = None) -> Delivery:
-    """Of a run."""
-    result = {**summary.to_dict(), **({"inputs": inputs.to_dict()} if inputs else {})}
-    shown = _summary_tables(summary, inputs)
+def finished(summary: "RunSummary") -> Delivery:
+    """Of a run, of whatever kind."""
+    if summary.retry is not None:
+        return _retried(summary.retry, summary)
+    if summary.inputs is not None and summary.is_noop:
+        return _nothing_new(summary.out, summary.inputs)
     hint = "" if "://" in summary.out else f"look at it: nerx view {summary.out}"
-    return Delivery(result, summary.out, shown, summary.rows, summary.failures, hint)
+    shown = _summary_tables(summary)
+    return Delivery(summary.to_dict(), summary.out, shown, summary.rows, summary.failures, hint)
 
 
-def estimated(estimate: "DryRun", inputs: Inputs | None = None) -> Delivery:
-    """Of a dry run."""
-    result = {**estimate.to_dict(), **({"inputs": inputs.to_dict()} if inputs else {})}
-    return Delivery(result, "Dry run: nothing was written", _estimate_tables(estimate, inputs))
+def stopped(summary: "RunSummary", total_rows: int) -> str:
+    """What to say of a run that a signal has ended."""
+    if summary.retry is not None:
+        return f"stopped: {summary.retry.retried:,} rows were retried and are kept; run the same command again"
+    return f"stopped: {summary.rows:,} of {total_rows:,} rows are kept; run the same command again to go on"
 
 
-def _summary_tables(summary: "RunSummary", inputs: Inputs | None) -> list[Table]:
+def estimated(estimate: "DryRun", out: Path) -> Delivery:
+    """Of a dry run for the output `out`."""
+    if estimate.inputs is not None and estimate.is_noop:
+        return _nothing_new(str(out), estimate.inputs)
+    return Delivery(estimate.to_dict(), "Dry run: nothing was written", _estimate_tables(estimate))
+
+
+def gone(inputs: "Inputs") -> str:
+    """What to say of inputs that are gone."""
+    rest = len(inputs.gone) - _NAMED
+    names = ", ".join(inputs.gone[:_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
+    fate = "their rows are dropped" if inputs.pruned else "their rows stay, --prune drops them"
+    return f"{len(inputs.gone):,} inputs are gone ({fate}): {names}"
+
+
+def _nothing_new(out: str, inputs: "Inputs") -> Delivery:
+    result = {"out": out, "rows": 0, "failures": 0, "inputs": inputs.to_dict()}
+    return Delivery(result, f"{out}: nothing new", [tables.fact_table(_input_facts(inputs))], is_noop=True)
+
+
+def _retried(retry: "RetrySummary", summary: "RunSummary") -> Delivery:
+    if summary.is_noop:
+        result = {"out": retry.out, "retried": 0, "failures": 0}
+        return Delivery(result, f"{retry.out}: no row has failed", [], is_noop=True)
     facts = [
-        *([inputs.fact] if inputs else []),
+        ("rows", f"{retry.rows:,}"),
+        ("retried", f"{retry.retried:,}, {retry.recovered:,} of them fine now"),
+        ("failed rows", _failed(retry.failures)),
+        ("entities", f"{retry.entities:,} in the rows retried"),
+        ("time", duration(retry.seconds)),
+    ]
+    return Delivery(retry.to_dict(), retry.out, [tables.fact_table(facts)], retry.rows, retry.failures)
+
+
+def _input_facts(inputs: "Inputs | None") -> list[tuple[str, str]]:
+    """How many inputs of each kind there are."""
+    if inputs is None:
+        return []
+    counts = {
+        "new": inputs.new,
+        "changed": inputs.changed,
+        "renamed": inputs.renamed,
+        "unchanged": inputs.unchanged,
+        "gone": len(inputs.gone),
+    }
+    return [("inputs", ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "none")]
+
+
+def _failed(failures: int) -> str:
+    return f"{failures:,}" + (", see the column nerx_error" if failures else "")
+
+
+def _summary_tables(summary: "RunSummary") -> list[Table]:
+    facts = [
+        *_input_facts(summary.inputs),
         ("rows", f"{summary.rows:,}" + (f", {summary.resumed_rows:,} of them earlier" if summary.resumed_rows else "")),
         ("texts", f"{summary.texts:,}, {summary.characters_read:,} of their {summary.characters_in:,} characters read"),
         *([("read before", f"{summary.repeats:,} texts like one above them")] if summary.repeats else []),
-        ("failed rows", f"{summary.failures:,}" + (", see the column nerx_error" if summary.failures else "")),
+        ("failed rows", _failed(summary.failures)),
         ("entities", f"{summary.entities:,}"),
         ("time", _pace(summary)),
     ]
@@ -71,9 +130,9 @@ def _pace(summary: "RunSummary") -> str:
     return f"{took}, {summary.rows / summary.seconds:,.0f} rows/s, {summary.tokens / summary.seconds:,.0f} tokens/s"
 
 
-def _estimate_tables(estimate: "DryRun", inputs: Inputs | None) -> list[Table]:
+def _estimate_tables(estimate: "DryRun") -> list[Table]:
     facts = [
-        *([inputs.fact] if inputs else []),
+        *_input_facts(estimate.inputs),
         ("rows", f"{estimate.rows:,}"),
         ("texts", f"{estimate.texts:,}"),
         ("characters", f"{estimate.characters:,}"),

@@ -26,8 +26,9 @@ from torch import Tensor
 
 from nerx.engine.bases.cache import cache_folder
 from nerx.engine.bases.convert import convert
+from nerx.engine.bases.delta import write_delta
 from nerx.engine.bases.digest import base_digest
-from nerx.engine.bases.find import BaseEvent, base_folder, digest_of, find_base, get_base, is_primed
+from nerx.engine.bases.find import DELTA, DRAFTER, BaseEvent, base_folder, digest_of, find_base, get_base, is_primed
 from nerx.engine.bases.known import KNOWN, SMOLLM2, KnownBase
 from nerx.engine.errors import AdapterError
 from nerx.engine.label import Label, LabelSet
@@ -192,6 +193,14 @@ def test_a_folder_that_holds_another_base_is_not_taken_for_it(
     assert "holds something else than base tiny" in error_of(lambda: get_base(replace(tiny, layers=3), fetched[0]))
     (tmp_path / "file").touch()
     assert "is a file" in error_of(lambda: get_base(tiny, tmp_path / "file"))
+
+
+def test_a_base_that_was_damaged_in_the_cache_says_what_to_remove(fetched: Fetched, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(fetched[0], tmp_path / "damaged"))
+    os.truncate(folder / "model.safetensors", 20_000)
+    message = error_of(lambda: load_base(folder, device="cpu"))
+    assert message.startswith(f"cannot load base {folder}: ")
+    assert message.endswith(f"; remove {folder} and run it again")
 
 
 # Not to be had
@@ -466,14 +475,13 @@ def test_a_file_that_is_no_gguf_and_one_that_is_missing_are_errors(
 
 @pytest.fixture(scope="module")
 def priming(fetched: Fetched, place: Path) -> Path:
-    """What a tag stage could have learned: LoRA of two matrices a layer, and a drafter."""
+    """What a tag stage could have learned as LoRA, of two matrices a layer."""
     from peft import LoraConfig, get_peft_model
 
     model = load_base(fetched[0], device="cpu")
     torch.manual_seed(2)
     config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
     get_peft_model(model.network, config).save_pretrained(place / "learned")
-    save_file(Drafter(model.width).state_dict(), place / "learned" / "drafter.safetensors")
     return place / "learned"
 
 
@@ -515,19 +523,36 @@ def test_priming_changes_the_digest_of_a_folder_that_was_not_converted(
 # The command
 
 
+@pytest.fixture(scope="module")
+def tuned(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights that nerx keeps, after a tag stage of all of them."""
+    draw = torch.Generator().manual_seed(3)
+    kept = {name: weight.float() for name, weight in weights.items() if ".layers.2." not in name}
+    return {name: weight + 0.05 * torch.randn(weight.shape, generator=draw) for name, weight in kept.items()}
+
+
 @pytest.fixture
 def command(
-    tiny: KnownBase, priming: Path, nerx: Nerx, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tiny: KnownBase,
+    weights: dict[str, Tensor],
+    tuned: dict[str, Tensor],
+    nerx: Nerx,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> tuple[Nerx, KnownBase]:
     """`nerx` with one more row in its table of bases: a primed one, which fits the folder of wheels."""
-    primed = replace(tiny, priming=priming)
+    primed = replace(tiny, priming=tmp_path / "package")
+    primed.priming.mkdir()
+    write_delta(weights, tuned, primed.priming / DELTA)
+    save_file(Drafter(32).state_dict(), primed.priming / DRAFTER)
+    assert digest_of(primed) != digest_of(tiny)
     monkeypatch.setitem(KNOWN, "tiny", primed)
     monkeypatch.setenv("NERX_CACHE", str(tmp_path / "cache"))
     return nerx, primed
 
 
 def test_the_command_fetches_a_base_shows_it_and_fits_on_it(
-    command: tuple[Nerx, KnownBase], seed_file: Path, tmp_path: Path
+    command: tuple[Nerx, KnownBase], tuned: dict[str, Tensor], seed_file: Path, tmp_path: Path
 ) -> None:
     nerx, primed = command
     before = {row["name"]: row for row in json.loads(nerx("base", "list", "--json").out)["bases"]}
@@ -545,8 +570,10 @@ def test_the_command_fetches_a_base_shows_it_and_fits_on_it(
     assert json.loads(nerx("base", "where", "tiny", "--json").out) == {"base": "tiny", "folder": str(folder)}
     assert is_primed(folder)
     assert load_drafter(folder, 32) is not None
+    for name, weight in load_file(folder / "model.safetensors").items():
+        assert (weight.float() - tuned[name]).pow(2).mean() < 0.05 * 0.05**2, name  # 3 bits lose 3.5 % of the change
     shown = nerx("base", "list").out
-    assert "no (92 MB to fetch)" in shown
+    assert "no (93 MB to fetch)" in shown
     assert "yes" in next(line for line in shown.splitlines() if line.startswith("tiny"))
 
     fit = nerx("fit", seed_file, "--base", "tiny", "--out", tmp_path / "adapter", "--epochs", 1, "--rank", 2, "--json")

@@ -23,8 +23,8 @@ from typer.main import get_command
 
 from nerx.adapters.config import FitConfig
 from nerx.cli.app import app
-from nerx.cli.place import default_output
 from nerx.engine.errors import InputError
+from nerx.engine.run.config import default_output
 from nerx.engine.tagging.card import AdapterCard
 
 TEXTS = ["Ada went to Rome.", None, "", "   ", "The engine stood still. 😀"]

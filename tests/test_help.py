@@ -95,7 +95,7 @@ def test_each_command_has_examples_that_fit_80_columns(name: str) -> None:
     examples = page.partition("Examples")[2].partition("╭")[0]
     lines = [line.rstrip() for line in examples.splitlines() if line.strip()]
     assert lines
-    assert all(line.startswith(f"   nerx {name} ") for line in lines), lines
+    assert all(f"{line} ".startswith(f"   nerx {name} ") for line in lines), lines
     assert max(map(len, page.splitlines())) <= 80
 
 

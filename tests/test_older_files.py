@@ -24,7 +24,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the files, as the current folder: paths are noted as they were given."""
     shutil.copytree(DATA, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("nerx.cli.extract.__version__", VERSION)
+    monkeypatch.setattr("nerx.engine.run.extract.__version__", VERSION)
     return tmp_path
 
 

@@ -56,7 +56,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     info = f"nerx-{nerx.__version__}.dist-info/"
     files = [*ROOT.glob("*.py"), *(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))]
     modules = {f"nerx/{path.relative_to(ROOT).as_posix()}" for path in files}
-    base = {f"nerx/engine/embedded/{path.name}" for path in (ROOT / "engine/embedded").glob("*")}
+    folders = ("engine/embedded", "engine/bases/smollm2")
+    base = {f"nerx/{folder}/{path.name}" for folder in folders for path in (ROOT / folder).glob("*")}
     inside = {name for name in names if not name.startswith(info)}
     assert inside == modules | base | {"nerx/py.typed"}
     assert {f"{info}METADATA", f"{info}entry_points.txt", f"{info}licenses/LICENSE"} <= names

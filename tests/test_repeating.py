@@ -18,8 +18,8 @@ from grown import grow
 from test_cli import running
 from test_retry import extract
 
-from nerx.cli.failures import FailureLimit
 from nerx.engine.errors import InputError, TooManyFailuresError
+from nerx.engine.run.config import FailureLimit
 from nerx.engine.tagging.card import AdapterCard
 
 LOADED = """

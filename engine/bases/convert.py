@@ -45,14 +45,6 @@ def convert(
         path.chmod(0o644)  # safetensors writes files that only their owner may read
 
 
-def keep_layers(network: Any, count: int) -> None:
-    """Keep the first `count` layers of a network, in place."""
-    network.base_model.layers = network.base_model.layers[:count]
-    network.config.num_hidden_layers = count
-    if getattr(network.config, "layer_types", None):
-        network.config.layer_types = network.config.layer_types[:count]
-
-
 def converted_size(gguf: Path) -> int:
     """Bytes that :func:`convert` will write, about. Raises AdapterError for a file that is no GGUF."""
     _require_gguf(gguf)
@@ -77,6 +69,14 @@ def _cannot_read(path: Path, error: Exception) -> str:
         f"{path}: cannot be read as a GGUF model ({reason}): it is damaged, or of a family that transformers does not "
         "read from GGUF (it reads Llama, Qwen, Gemma, Mistral and more); give another file, or a checkpoint folder"
     )
+
+
+def keep_layers(network: Any, count: int) -> None:
+    """Keep the first `count` layers of a network, in place."""
+    network.base_model.layers = network.base_model.layers[:count]
+    network.config.num_hidden_layers = count
+    if getattr(network.config, "layer_types", None):
+        network.config.layer_types = network.config.layer_types[:count]
 
 
 def _read(path: Path) -> tuple[Any, Any]:

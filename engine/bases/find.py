@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import AdapterError
 from .cache import cache_folder, put
 from .convert import convert, converted_size, write_identity
-from .digest import LEARNED, base_digest, combined, file_digest, primed_digest
+from .digest import base_digest, combined, file_digest, primed_digest
 from .fetch import fetch
 from .known import EMBEDDED, KNOWN, KnownBase
 
@@ -73,7 +73,8 @@ def get_base(base: KnownBase, folder: Path, tell: Tell | None = None) -> Path:
         delta = base.priming / DELTA
         convert(gguf, fresh, layers=base.layers, text_limit=base.text_limit, delta=delta if delta.is_file() else None)
         gguf.unlink()
-        _add_priming(base, fresh)
+        if (base.priming / DRAFTER).is_file():
+            shutil.copyfile(base.priming / DRAFTER, fresh / DRAFTER)
         source = f"{base.wheel.package}=={base.wheel.version}: {base.wheel.member}"
         write_identity(fresh, name=base.name, source=source, licence=base.licence, digest=_digest_of_source(base))
 
@@ -87,12 +88,13 @@ def get_base(base: KnownBase, folder: Path, tell: Tell | None = None) -> Path:
 @functools.cache
 def digest_of(base: KnownBase) -> str:
     """Digest of a known base: of its source and its priming, so that it is known before anything is fetched."""
-    return primed_digest(_digest_of_source(base), [base.priming / Path(name).name for name in LEARNED])
+    return primed_digest(_digest_of_source(base), [base.priming / DRAFTER])
 
 
 def _digest_of_source(base: KnownBase) -> str:
-    delta = [file_digest(base.priming / DELTA)] if (base.priming / DELTA).is_file() else []
-    return combined(base.wheel.sha256, str(base.layers), str(base.text_limit), str(CONVERSION), *delta)
+    """Of all that the weights come from. The drafter is told apart, as in every base folder."""
+    source = combined(base.wheel.sha256, str(base.layers), str(base.text_limit), str(CONVERSION))
+    return primed_digest(source, [base.priming / DELTA])
 
 
 def is_primed(folder: Path) -> bool:
@@ -127,14 +129,6 @@ def _digest_of_gguf(path: Path) -> str:
 def _digest_of_unchanged(path: Path, _size: int, _changed: int) -> str:
     """Once for a file as it is: 8 GB take 10 seconds, and a run asks a few times."""
     return combined(file_digest(path), str(CONVERSION))
-
-
-def _add_priming(base: KnownBase, folder: Path) -> None:
-    for name in LEARNED:
-        learned = base.priming / Path(name).name
-        if learned.is_file():
-            (folder / name).parent.mkdir(exist_ok=True)
-            shutil.copyfile(learned, folder / name)
 
 
 def _ignore(_event: BaseEvent) -> None:

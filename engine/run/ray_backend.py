@@ -40,18 +40,14 @@ OBJECT_STORE_BYTES = 128 << 20
 class Recipe(Protocol):
     """An extractor yet to be loaded; can be pickled."""
 
-    @property
-    def digest(self) -> str: ...
-
     def load(self) -> TextExtractor: ...
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractorRecipe:
-    """An extractor that is loaded where it is used. `digest` is the card's, `settings` are for `Extractor.load`."""
+    """An extractor that is loaded where it is used. `settings` are for `Extractor.load`."""
 
     adapter: str
-    digest: str
     settings: dict[str, Any] = field(default_factory=dict)
 
     def load(self) -> TextExtractor:

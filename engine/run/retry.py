@@ -24,7 +24,7 @@ from ..writing.part import file_facts, output_tally
 from ..writing.place import lock_file, part_files, staging_folder
 from ..writing.writer import reporting
 from .pipeline import TextExtractor, never
-from .summary import Progress, RetrySummary
+from .summary import Progress, RetrySummary, RunSummary
 
 RETRIED_AT_ONCE = 256
 """Failed rows handed to the extractor between two looks at signals."""
@@ -66,6 +66,20 @@ class FailedRows:
     @property
     def rows(self) -> int:
         return sum(tally.rows for tally in self._tallies.values())
+
+    def summary(self, retry: RetrySummary | None = None) -> RunSummary:
+        """The output as it is now, after `retry`; without one, no row was to be retried."""
+        whole = sum(self._tallies.values(), Tally())
+        nothing = RetrySummary(str(self.out), self.rows, 0, 0, self.count, 0, 0.0, interrupted=False)
+        done = retry or nothing
+        summary = RunSummary.of(
+            whole,
+            shards=len(self._tallies),
+            out=str(self.out),
+            resumed_rows=self.rows - done.retried,
+            interrupted=done.interrupted,
+        )
+        return replace(summary, retry=done)
 
     def require_made_with(self, origin: Origin) -> None:
         """Raises OutputError unless the output was made with the adapter, base and options of `origin`."""

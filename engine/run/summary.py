@@ -1,11 +1,16 @@
-"""What a run tells while it is under way and when it ends. Plain data: loads nothing that works."""
+"""What a run tells while it is under way, and when it ends. Plain data: loads nothing heavy."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..origin import Origin
 
 if TYPE_CHECKING:
     from ..tally import Tally
+    from ..writing.increment import Increment
+
+Stage = Literal["read", "compare", "load", "count", "begin", "extract", "kept"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,55 @@ class Progress:
     @classmethod
     def of(cls, done: "Tally", total_rows: int) -> "Progress":
         return cls(done.rows, total_rows, done.entities, done.failures, done.tokens, done.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The inputs of one incremental run, counted by what became of them; `gone` are paths."""
+
+    new: int
+    changed: int
+    renamed: int
+    unchanged: int
+    gone: tuple[str, ...]
+    pruned: bool
+    """Whether the rows of those that are gone are dropped."""
+
+    @classmethod
+    def of(cls, increment: "Increment", *, prune: bool) -> "Inputs":
+        gone = tuple(sorted(part.input.path for part in increment.gone))
+        unchanged = len(increment.kept) - increment.renamed
+        return cls(increment.new, increment.changed, increment.renamed, unchanged, gone, prune)
+
+    @property
+    def is_noop(self) -> bool:
+        """Whether there is nothing to extract from."""
+        return not (self.new or self.changed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        counts = {"new": self.new, "changed": self.changed, "renamed": self.renamed, "unchanged": self.unchanged}
+        return {**counts, "gone": list(self.gone), "gone_rows": "dropped" if self.pruned else "kept"}
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySummary:
+    """What a retry did. `rows` and `failures` are those of the whole output, afterwards."""
+
+    out: str
+    rows: int
+    retried: int
+    recovered: int
+    failures: int
+    entities: int
+    """Found in the rows that were retried."""
+    seconds: float
+    interrupted: bool
+    """`stop` ended the retry: rows that it did not come to are as they were, a rerun goes on."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +108,10 @@ class RunSummary:
     accepted: int = 0
     stages: Mapping[str, float] = field(default_factory=dict)
     """Seconds per stage, of this run alone: read, model, write, assemble."""
+    inputs: Inputs | None = None
+    """Of an incremental run."""
+    retry: RetrySummary | None = None
+    """Of a run over failed rows; all other counts are those of the whole output then."""
 
     @classmethod
     def of(
@@ -72,29 +130,23 @@ class RunSummary:
             **known, shards=shards, out=out, resumed_rows=resumed_rows, interrupted=interrupted, stages=stages or {}
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+    @classmethod
+    def nothing_new(cls, out: str, inputs: Inputs) -> "RunSummary":
+        """Of an incremental run that found nothing to extract from; counts are 0."""
+        return cls(0, 0, 0, {}, 0, 0, 0, 0, 0.0, shards=0, resumed_rows=0, out=out, interrupted=False, inputs=inputs)
 
-
-@dataclass(frozen=True, slots=True)
-class RetrySummary:
-    """What a retry did. `rows` and `failures` are those of the whole output, afterwards."""
-
-    out: str
-    rows: int
-    retried: int
-    recovered: int
-    failures: int
-    entities: int
-    """Found in the rows that were retried."""
-    seconds: float
-    interrupted: bool
-    """`stop` ended the retry: rows that it did not come to are as they were, a rerun goes on."""
+    @property
+    def is_noop(self) -> bool:
+        """Whether there was nothing to do: no input was new or changed, or no row had failed."""
+        if self.retry is not None:
+            return not (self.retry.retried or self.interrupted)
+        return self.inputs is not None and self.inputs.is_noop
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON; what there is only of some kinds of run is left out of others."""
+        told = {name: value for name, value in asdict(self).items() if name not in {"inputs", "retry"}}
+        more = {"inputs": self.inputs, "retry": self.retry}
+        return told | {name: one.to_dict() for name, one in more.items() if one is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +159,33 @@ class DryRun:
     shards: int
     tokens: int | None = None
     seconds: float | None = None
+    inputs: Inputs | None = None
+    """Of an incremental run, which would read those that are new or changed."""
+
+    @property
+    def is_noop(self) -> bool:
+        """Whether the run would have nothing to do."""
+        return self.inputs is not None and self.inputs.is_noop
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON; `inputs` only where there are some."""
+        told = {name: value for name, value in asdict(self).items() if name != "inputs"}
+        return told | ({"inputs": self.inputs.to_dict()} if self.inputs else {})
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractEvent:
+    """Progress of `extract`, by `stage`; the other fields are what is known then, and None at other times.
+
+    read: the adapter's card has been read. compare: inputs have been compared with a growing output. load: a model is
+    being loaded. count: rows are being counted, for an estimate. begin: from here on rows are worked on, and `stop` is
+    asked. extract: a batch is done. kept: an error ends the run; `kept` counts what of it is finished and stays.
+    """
+
+    stage: Stage
+    origin: Origin | None = None
+    inputs: Inputs | None = None
+    input_digest: str | None = None
+    total_rows: int | None = None
+    progress: Progress | None = None
+    kept: RunSummary | None = None

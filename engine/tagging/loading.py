@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from ..bases.digest import base_digest
+from ..bases.digest import base_digest, identity
 from ..bases.find import PRIMING, Tell, find_base
 from ..errors import AdapterError
 from .allocator import keep_freed_memory
@@ -54,9 +55,12 @@ def load_base(
             use_safetensors=True,
             attn_implementation=ATTENTION,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise AdapterError(f"cannot load base {base}: {reason}; give a folder or hub id of a causal LM") from error
+        remedy = "give a folder or hub id of a causal LM"
+        if identity(place) is not None:
+            remedy = f"remove {place} and run it again"
+        raise AdapterError(f"cannot load base {base}: {reason}; {remedy}") from error
     if not getattr(tokenizer, "is_fast", False):
         raise AdapterError(f"base {base} has no fast tokenizer, which exact offsets need: use another base")
     if (place / PRIMING).is_dir():
@@ -75,7 +79,7 @@ def load_drafter(folder: Path, width: int) -> Drafter | None:
     drafter = Drafter(width)
     try:
         drafter.load_state_dict({name: weight.float() for name, weight in load_file(path).items()})
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise AdapterError(f"cannot load {path}: {reason}; fit the adapter again") from error
     return drafter.eval()
@@ -148,7 +152,7 @@ def _merged(network: Any, folder: Path) -> Any:
     _require_lora(folder)
     try:
         return PeftModel.from_pretrained(network, str(folder)).merge_and_unload()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise AdapterError(f"cannot load adapter {folder}: {reason}; fit it again") from error
 

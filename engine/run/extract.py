@@ -1,0 +1,191 @@
+"""`extract`: a config in, an output out. Every way to run it is here: whole, a share, incremental, a retry, on Ray.
+
+What each way needs is imported when it is taken: to find that nothing is new takes neither torch nor pyarrow.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError, NerxError, OutputLockedError
+from ..origin import Origin
+from ..tagging.card import AdapterCard
+from ..version import __version__
+from .config import ON_WHAT_IS_THERE, ExtractConfig
+from .summary import DryRun, ExtractEvent, Inputs, Progress, RunSummary
+
+if TYPE_CHECKING:
+    from ..reading.corpus import Corpus
+    from ..writing.growing import GrowingOutput
+    from ..writing.increment import Increment
+    from .backend import Backend
+    from .pipeline import RunSink
+
+Tell = Callable[[ExtractEvent], None]
+
+
+def extract(
+    config: ExtractConfig, progress: Tell | None = None, stop: Callable[[], bool] = lambda: False
+) -> RunSummary:
+    """Extract entities as `config` says, and publish the output: all of it, or nothing.
+
+    `progress` hears of every stage and batch. `stop` is asked before every batch: when it says so what is finished is
+    kept, the summary says `interrupted`, and the same call goes on from there.
+
+    Raises AdapterError, CorpusError for the inputs, OutputError for the place to write to, OutputLockedError while
+    another run holds it. Nothing is loaded before what can be refused at once.
+    """
+    job = _Job.of(config, progress, stop)
+    if config.retry_failed:
+        return _retry(job)
+    return _grow(job) if config.incremental else _whole(job)
+
+
+def estimate(config: ExtractConfig, progress: Tell | None = None) -> DryRun:
+    """Count what `extract` would read, and time a sample of it in this process; writes nothing.
+
+    Raises what `extract` raises for adapter and inputs.
+    """
+    if config.retry_failed:
+        raise InputError(f"--retry-failed and --dry-run do not go together: {ON_WHAT_IS_THERE}")
+    job = _Job.of(config, progress)
+    if config.incremental and not config.overwrite:  # with it, a run would read all inputs
+        with _growing(job) as (output, increment, inputs):
+            if not increment.work:
+                return DryRun(0, 0, 0, 0, inputs=inputs)
+            return replace(_sampled(job, _new_in(job, output, increment)), inputs=inputs)
+    from ..reading.corpus import open_corpus
+
+    return _sampled(job, open_corpus(config.corpus, **job.reading, limit=config.limit, share=config.share))
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A config with what its adapter's card adds, and who is to hear of it."""
+
+    config: ExtractConfig
+    origin: Origin
+    tell: Tell
+    stop: Callable[[], bool]
+
+    @classmethod
+    def of(cls, config: ExtractConfig, progress: Tell | None, stop: Callable[[], bool] = lambda: False) -> "_Job":
+        card = AdapterCard.read(config.adapter)
+        min_score = card.min_score if config.min_score is None else config.min_score
+        options = {"min_score": min_score, "mode": config.mode, "precision": config.precision}
+        origin = Origin(card.digest, options, card.base, card.base_digest, __version__)
+        job = cls(config, origin, progress or _ignore, stop)
+        job.tell(ExtractEvent("read", origin=origin))
+        return job
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How to open the corpus."""
+        config = self.config
+        return {"text_column": config.text_column, "id_column": config.id_column, "text_unit": config.text_unit}
+
+    @contextmanager
+    def loaded(self, *, here: bool = False) -> Iterator["Backend"]:
+        from .backend import loaded
+
+        self.tell(ExtractEvent("load"))
+        with loaded(self.config, self.origin, here=here) as backend:
+            yield backend
+
+    def hear(self, at: Progress) -> None:
+        self.tell(ExtractEvent("extract", progress=at))
+
+    def run(self, corpus: "Corpus", backend: "Backend", sink: "RunSink") -> RunSummary:
+        """The rows of `corpus` into `sink`. When that fails, what is finished is told."""
+        corpus = replace(corpus, batch_rows=backend.batch_rows)
+        self.tell(ExtractEvent("begin", input_digest=corpus.digest, total_rows=corpus.rows))
+        try:
+            return backend.run(corpus, backend.extractor, sink, progress=self.hear, stop=self.stop)
+        except OutputLockedError:  # what is there is another run's
+            raise
+        except Exception:
+            with suppress(NerxError, OSError):
+                count, done = len(corpus.shards()), sink.tally()
+                kept = RunSummary.of(done, shards=count, out=sink.name, resumed_rows=0, interrupted=True)
+                self.tell(ExtractEvent("kept", kept=kept))
+            raise
+
+
+def _whole(job: _Job) -> RunSummary:
+    """Everything in the corpus, or a share of it, into a new output."""
+    from ..reading.corpus import open_corpus
+    from ..writing.output import open_output, require_free
+    from ..writing.sink import Sink
+
+    config = job.config
+    output = open_output(config.out or config.target, config.work_dir, share=config.share)
+    # What can be refused at once is asked before files are read through and a model is loaded.
+    require_free(output, overwrite=config.overwrite)
+    corpus = open_corpus(config.corpus, **job.reading, limit=config.limit, share=config.share)
+    with job.loaded() as backend:
+        return job.run(corpus, backend, Sink(output, corpus, job.origin, overwrite=config.overwrite))
+
+
+def _grow(job: _Job) -> RunSummary:
+    """What is new or changed, added to a folder."""
+    with _growing(job) as (output, increment, inputs):
+        if not increment.work:
+            output.finish()
+            return RunSummary.nothing_new(str(output.out), inputs)
+        from ..writing.growing_sink import GrowingSink
+
+        corpus = _new_in(job, output, increment)
+        with job.loaded() as backend:
+            summary = job.run(corpus, backend, GrowingSink(output, increment, corpus, job.origin))
+        return replace(summary, inputs=inputs)
+
+
+@contextmanager
+def _growing(job: _Job) -> Iterator[tuple["GrowingOutput", "Increment", Inputs]]:
+    """The folder that grows, locked, and what is new for it."""
+    from ..reading.listing import list_files
+    from ..writing.growing import GrowingOutput
+
+    config, files = job.config, list_files(job.config.corpus)
+    origin = replace(job.origin, text_column=config.text_column)
+    with GrowingOutput(config.target, origin, overwrite=config.overwrite, prune=config.prune) as output:
+        increment = output.compare(files)
+        inputs = Inputs.of(increment, prune=config.prune)
+        job.tell(ExtractEvent("compare", inputs=inputs))
+        yield output, increment, inputs
+
+
+def _new_in(job: _Job, output: "GrowingOutput", increment: "Increment") -> "Corpus":
+    """The inputs that are new or changed; their columns must be those of the parts that are there."""
+    from ..reading.corpus import open_corpus
+    from ..writing.part import part_columns
+
+    known = part_columns(output.folder, output.parts[0]) if output.parts else None
+    reading = {**job.reading, "text_column": output.text_column}
+    return open_corpus([work.file for work in increment.work], **reading, known=known)
+
+
+def _retry(job: _Job) -> RunSummary:
+    """The failed rows of a finished output."""
+    from .retry import FailedRows
+
+    with FailedRows(job.config.target) as failed:
+        if not failed.count:
+            return failed.summary()
+        failed.require_made_with(job.origin)
+        with job.loaded() as backend:
+            job.tell(ExtractEvent("begin", total_rows=failed.count))
+            return failed.summary(failed.retry(backend.extractor, progress=job.hear, stop=job.stop))
+
+
+def _sampled(job: _Job, corpus: "Corpus") -> DryRun:
+    from .estimate import dry_run
+
+    with job.loaded(here=True) as backend:
+        job.tell(ExtractEvent("count"))
+        return dry_run(replace(corpus, batch_rows=backend.batch_rows), backend.extractor)
+
+
+def _ignore(_event: ExtractEvent) -> None:
+    """Nobody watches."""
