@@ -189,18 +189,21 @@ def test_all_weights_make_a_plain_checkpoint_and_a_primed_base_can_be_primed_aga
     torch.testing.assert_close(kept.float(), first.model.layers[0].mlp.up_proj.weight, rtol=1e-2, atol=1e-3)
 
 
-def command(config: PrimeConfig, out: Path) -> list[str]:
+def arguments(config: PrimeConfig, out: Path) -> list[str]:
     options = {"--data": config.data[0], "--out": out, "--tokens": 8000, "--rank": 4, "--batch": 400, "--every": 0}
     written = [str(part) for option in options.items() for part in option]
-    return [sys.executable, "-m", "nerx", "prime", config.base, *written, "--device", "cpu", "--threads", "1"]
+    return ["prime", config.base, *written, "--device", "cpu", "--threads", "1"]
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes_and_a_stopped_one_says_how(config: PrimeConfig, tmp_path: Path) -> None:
-    subprocess.run(command(config, tmp_path / "whole"), check=True, capture_output=True, timeout=280)
+def test_a_killed_run_goes_on_to_the_same_bytes_and_a_stopped_one_says_how(
+    config: PrimeConfig, nerx: Nerx, tmp_path: Path
+) -> None:
+    assert nerx(*arguments(config, tmp_path / "whole")).code == 0
     checkpoint = tmp_path / "killed.part" / "checkpoint.pt"
+    command = [sys.executable, "-m", "nerx", *arguments(config, tmp_path / "killed")]
     for number in (signal.SIGKILL, signal.SIGTERM):
         seen = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        with subprocess.Popen(command(config, tmp_path / "killed"), stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == seen:
                 assert process.poll() is None
                 time.sleep(0.01)
@@ -208,11 +211,12 @@ def test_a_killed_run_goes_on_to_the_same_bytes_and_a_stopped_one_says_how(confi
             said = process.communicate(timeout=200)[1]
         assert process.returncode == (-9 if number == signal.SIGKILL else 143)
         assert not (tmp_path / "killed").exists()
-    assert "run the same command again to go on" in said
     assert "going on" in said
-    with (tmp_path / "killed.part" / "log.jsonl").open("a") as log:
+    assert "run the same command again to go on" in said
+    with (tmp_path / "killed.part" / "log.jsonl").open("a") as log:  # as if the kill had come later
         log.write('{"tokens": 1000000}\n{"tok')
-    subprocess.run(command(config, tmp_path / "killed"), check=True, capture_output=True, timeout=280)
+    done = nerx(*arguments(config, tmp_path / "killed"), "--json")
+    assert json.loads(done.out)["tokens"] >= 8000
     for name in ("priming/adapter_model.safetensors", "drafter.safetensors"):
         whole, killed = ((tmp_path / one / name).read_bytes() for one in ("whole", "killed"))
         assert whole == killed, name
