@@ -130,8 +130,18 @@ def prime(
             set_weights=dict(map(_set_weight, weight or ())), precision=precision.value, checkpointing=checkpointing,
             every=every, seed=seed, device=device.value, threads=threads,
         )  # fmt: skip
-        with Interrupt(lambda: display.note("stopping: writing a checkpoint ...", "stopping")) as interrupt:
-            result = train(config, lambda event: display.show(_tick(event)), lambda: interrupt.requested)
+        interrupt = Interrupt(lambda: display.note("stopping: writing a checkpoint ...", "stopping"))
+
+        def hear(event: "PrimeEvent") -> None:
+            if event.stage == "begin":
+                interrupt.arm()  # only now: before, a signal may end the command at once
+            else:
+                display.show(_tick(event))
+
+        try:
+            result = train(config, hear, lambda: interrupt.requested)
+        finally:
+            interrupt.disarm()
         if not result.finished:
             display.note(
                 f"stopped after {result.point.tokens:,} of {tokens:,} tokens, kept in {result.work}: run the same "

@@ -97,7 +97,7 @@ def test_it_learns_and_tells_how_far_it_is(primed: tuple[PrimeResult, list[Prime
     assert points[-1].draft < 0.7 * points[0].draft
     assert [point.step for point in points] == list(range(1, len(points) + 1))
     assert result.point.tokens >= 24_000
-    assert {event.stage for event in events} == {"read", "load", "prime", "save"}
+    assert {event.stage for event in events} == {"read", "load", "begin", "prime", "save"}
     assert not result.work.exists()
 
 

@@ -27,10 +27,11 @@ from .work import Work, alone, work_folder
 
 @dataclass(frozen=True, slots=True)
 class PrimeEvent:
-    """Progress. `stage` is read, load, fetch, convert, wait, resume, prime or save.
+    """Progress. `stage` is read, load, fetch, convert, wait, resume, begin, prime or save.
 
-    In the stage `prime`, `done` of `total` are tokens and `point` holds the losses; `rate` is tokens a second. While a
-    base is fetched, `done` of `total` are megabytes.
+    From `begin` on, a run that is stopped leaves a checkpoint of what it has done. In the stage `prime`, `done` of
+    `total` are tokens, `point` holds the losses, and `rate` is tokens a second. While a base is fetched, `done` of
+    `total` are megabytes.
     """
 
     stage: str
@@ -107,6 +108,7 @@ def _train(learner: Learner, work: Work, config: PrimeConfig, tell: Progress, st
     if (saved := work.load()) is not None:
         learner.restore(saved)
         tell(PrimeEvent("resume", learner.point.tokens, config.tokens))
+    tell(PrimeEvent("begin", learner.point.tokens, config.tokens))
     start, began = learner.point, time.monotonic()
     written = began
     with work.log(start.tokens) as log:
