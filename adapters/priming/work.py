@@ -43,9 +43,12 @@ class Work:
 
     @contextmanager
     def log(self, tokens: int) -> Iterator["Log"]:
-        """The log of a run that goes on at `tokens` tokens."""
-        with open_log(self._log, tokens) as file:
-            yield Log(file)
+        """The log of a run that goes on at `tokens` tokens. Raises OutputError when it cannot be written."""
+        try:
+            with open_log(self._log, tokens) as file:
+                yield Log(file)
+        except OSError as error:
+            raise OutputError(f"cannot write {self._log}: {error.strerror or error}; free some room there") from error
 
     def curve(self, points: int = 24) -> list[dict[str, Any]]:
         """Evenly spaced records of the log, the first and the last among them."""
