@@ -176,7 +176,8 @@ def test_rows_that_share_a_prompt_head_are_read_as_if_each_had_its_own(bases, ba
     for one, other in zip(judge(model, drafter, together, examples), alone, strict=True):
         assert one.right == other.right
         assert torch.allclose(one.logits, other.logits, rtol=1e-4, atol=1e-4)
-        assert torch.allclose(one.bias, other.bias, rtol=1e-3, atol=1e-3)
+        # Of the probabilities: near 0 and 1 their log-odds differ by a hundredth for a last bit of float32.
+        assert torch.allclose(one.bias.sigmoid(), other.bias.sigmoid(), rtol=1e-4, atol=1e-5)
 
 
 def as_example(model, source, decoded):
