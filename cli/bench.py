@@ -86,7 +86,8 @@ def bench(
     if json:
         console.print_json(facts)
         return
-    where = f"{target}, {working} thread{'s' * (working > 1)}" if target == "cpu" else target
+    threads_used = "1 thread" if working == 1 else f"{working} threads"
+    where = f"{target}, {threads_used}" if target == "cpu" else target
     console.print_result(f"{facts['texts']:,} of {counted.texts:,} texts on {where}", _table(paces))
 
 

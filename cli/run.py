@@ -130,4 +130,7 @@ def run(
     command: Any = context.command
     if not context.params["corpus"]:
         raise InputError(f"{job}: no corpus: say there what to read (corpus = [...]), or on the command line")
-    command.show(context) if context.params["dry_run"] else command.start(context)
+    if context.params["dry_run"]:
+        command.show(context)
+    else:
+        command.start(context)

@@ -78,11 +78,13 @@ class Origin:
     def changes(self, now: "Origin", *, version: bool = False) -> list[str]:
         """How `now` differs in what decides (and in its version), in words; a text column of None is any."""
         wanted = now.reading(now.text_column or self.text_column or "")
-        before, after = (
-            {name: value for name, value in {**one.deciding, "version": one.version * version}.items() if value}
-            for one in (self, wanted)
-        )
+        before, after = (one._compared(version=version) for one in (self, wanted))
         return [phrase.replace("_", " ") for phrase in differences(before, after)]
+
+    def _compared(self, *, version: bool) -> dict[str, Any]:
+        """What decides, and the version if asked; facts that are not known are left out."""
+        facts = {**self.deciding, "version": self.version} if version else self.deciding
+        return {name: value for name, value in facts.items() if value}
 
 
 def facts_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:

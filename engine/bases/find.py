@@ -97,11 +97,6 @@ def _digest_of_source(base: KnownBase) -> str:
     return primed_digest(source, [base.priming / DELTA])
 
 
-def is_primed(folder: Path) -> bool:
-    """Whether a base has been through the tag stage: then a trained drafter lies beside it."""
-    return (folder / DRAFTER).is_file()
-
-
 def _convert_file(path: Path, tell: Tell) -> Path:
     folder = _folder_of_gguf(path)
 

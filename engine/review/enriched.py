@@ -77,7 +77,7 @@ class Enriched:
 
     def tally(self, part: int | None = None) -> Tally:
         """The counts that are stored in one part or in all of them. Raises OutputError when there are none."""
-        return output_tally(self.path if part is None else self.parts[part])
+        return sum(map(output_tally, self.parts if part is None else [self.parts[part]]), Tally())
 
     def read(self, part: int | None = None) -> Iterator[Row]:
         """The rows in order, of one part or of all. Raises CorpusError when a part is damaged."""

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from ..columns import ERROR
 from ..errors import OutputError
-from ..writing.place import staging_folder
+from ..writing.place import part_files, staging_folder
 
 FIRST_ROWS = 10
 """So many failed rows are named; all are counted."""
@@ -52,11 +52,10 @@ def failures_of(out: Path) -> Failures:
     A row group without errors, as its statistics say, is not read.
     """
     pieces = sorted(staging_folder(out).glob("part-*.parquet"))
-    published = [out] if out.is_file() else sorted(out.glob("*.parquet"))
     kinds: Counter[str] = Counter()
     first: list[FailedRow] = []
     try:
-        for row, error in _errors(pieces or published):
+        for row, error in _errors(pieces or part_files(out)):
             kind = kind_of(error)
             kinds[kind] += 1
             if len(first) < FIRST_ROWS:

@@ -18,7 +18,7 @@ from .batching import pad
 from .drafter import Drafter, Evidence
 from .guide import TokenSpan
 from .model import LanguageModel, Tokens
-from .prompt import Head, SourceTokens
+from .prompt import LOWER, Head, SourceTokens
 from .proposal import Choice, Proposal
 from .slots import Slots, closed
 
@@ -117,7 +117,7 @@ class Decoder:
         rows = [[*s.ids, *mark, *answer.ids[:-1]] for s, answer in zip(sources, answers, strict=True)]
         slots = Slots(self._head_cache, len(rows), max(map(len, rows)))
         places = [range(head, head + len(row)) for row in rows]
-        cases = [[*s.cases, *[0] * (len(row) - len(s))] for s, row in zip(sources, rows, strict=True)]
+        cases = [[*s.cases, *[LOWER] * (len(row) - len(s))] for s, row in zip(sources, rows, strict=True)]
         return self._read(slots, rows, places, cases)
 
     def _read_prompts(self, sources: Sequence[SourceTokens]) -> tuple[Slots, Tensor, list[Evidence | None]]:
@@ -129,7 +129,7 @@ class Decoder:
             [*range(head, head + len(source)), *self.model.encoder.positions(head, len(source), ())]
             for source in sources
         ]
-        states = self._read(slots, rows, places, [[*source.cases, *[0] * len(mark)] for source in sources])
+        states = self._read(slots, rows, places, [[*source.cases, *[LOWER] * len(mark)] for source in sources])
         lengths = torch.tensor([len(source) for source in sources], device=self.model.device)
         ends = lengths + len(mark) - 1
         frontier = states[torch.arange(len(rows), device=self.model.device), ends]
@@ -181,7 +181,7 @@ class Decoder:
         order = [list(range(first, first + len(row))) for first, row in zip(begin, rows, strict=True)]
         last = self.model.max_positions - 1
         clamped = [[min(place, last) for place in row] for row in places]
-        kinds = cases or [[0] * len(row) for row in rows]
+        kinds = cases or [[LOWER] * len(row) for row in rows]
         device = self.model.device
         return Tokens(
             ids=pad(rows, 0, device),

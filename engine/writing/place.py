@@ -60,9 +60,9 @@ def has_content(out: Path) -> bool:
     return out.is_file() or any(out.iterdir())
 
 
-def exists_already(out: object) -> OutputError:
-    """What to raise for an output that is there and not to be replaced."""
-    return OutputError(f"{out}: exists already; use --overwrite to replace it")
+def exists_already(out: object, advice: str = "use --overwrite to replace it") -> OutputError:
+    """The error for a place that holds something, which nerx must not replace."""
+    return OutputError(f"{out}: exists already; {advice}")
 
 
 def require_own_name(out: object) -> None:
