@@ -16,7 +16,6 @@ from ..engine.span import Seed
 from ..engine.tagging.card import AdapterCard, folder_digests
 from ..engine.tagging.extractor import Extractor
 from ..engine.version import __version__
-from ..engine.writing.place import exists_already
 from .config import FitConfig
 from .reader import SeedFile
 from .readme import model_card
@@ -32,7 +31,7 @@ def check_output(out: Path, *, overwrite: bool) -> None:
     if not out.exists():
         return
     if not overwrite:
-        raise exists_already(out, "use --overwrite to replace it, or --out for another place")
+        raise OutputError.exists_already(out, "use --overwrite to replace it, or --out for another place")
     if not (out / "nerx.json").is_file():
         raise OutputError(
             f"{out} is no adapter folder, so --overwrite does not replace it: say --out for another place"

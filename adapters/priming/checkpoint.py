@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...engine.errors import InputError
-from ...engine.writing.atomic import AtomicFile
 
 _STATE = "state"
 """The only key of the metadata."""
@@ -26,11 +25,13 @@ def save(state: dict[str, Any], path: Path) -> None:
     """
     tensors: dict[str, Tensor] = {}
     told = json.dumps(_without_tensors(state, "", tensors, {}))
+    fresh = path.with_suffix(".new")
     try:
-        with AtomicFile(path) as fresh:
-            save_file(tensors, fresh, metadata={_STATE: told})
+        save_file(tensors, fresh, metadata={_STATE: told})
     except SafetensorError as error:
+        fresh.unlink(missing_ok=True)
         raise OSError(str(error)) from error
+    fresh.replace(path)
 
 
 def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:

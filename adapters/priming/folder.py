@@ -16,7 +16,6 @@ from ...engine.bases.find import DRAFTER, PRIMING
 from ...engine.errors import OutputError
 from ...engine.tagging.drafter import WINDOW
 from ...engine.tagging.loading import load_base
-from ...engine.writing.place import exists_already
 from ..folder import peak_bytes
 from .card import card
 from .config import PrimeConfig
@@ -37,7 +36,7 @@ _STARTS = ("LICENSE", "LICENCE", "NOTICE")
 def check_free(out: Path) -> None:
     """Raises OutputError when `out` is in the way."""
     if out.exists():
-        raise exists_already(out, "use --out for another place, or remove it")
+        raise OutputError.exists_already(out, "use --out for another place, or remove it")
 
 
 def write_base(

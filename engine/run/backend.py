@@ -11,12 +11,14 @@ from .config import ExtractConfig
 from .summary import RunSummary
 
 ROWS_AT_ONCE = {True: 256, False: 4096}
-"""Rows between two looks at progress and at `stop`, on a CPU and on a GPU: seconds, and some full forward passes."""
+"""Rows per batch on a CPU (True) and on a GPU (False). Between batches a run reports progress and asks `stop`.
+
+On a CPU a batch takes seconds; on a GPU it fills some forward passes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """What extracts, loaded here or yet to be loaded by workers, and the `run(corpus, extractor, sink)` for it."""
+    """An extractor, and the `run(corpus, extractor, sink)` that uses it. Ray workers load theirs later."""
 
     extractor: Any
     run: Callable[..., RunSummary]
@@ -25,7 +27,7 @@ class Backend:
 
 @contextmanager
 def loaded(config: ExtractConfig, origin: Origin, *, here: bool = False) -> Iterator[Backend]:
-    """The extractor that `config` asks for; with `here` in this process, whatever it says of a backend.
+    """The extractor that `config` asks for. `here` loads it in this process, whatever backend `config` names.
 
     Raises AdapterError, and InputError where Ray is missing or its cluster too small.
     """

@@ -38,9 +38,9 @@ _SLOTS_A_TOKEN = 3
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """One source's tagged output: token ids, mentions with their scores, and the rounds it took after the prompt.
+    """The tagged output of one source: token ids, mentions with their scores, and rounds after the prompt pass.
 
-    `drafted` counts the tokens that were fed as drafts, `accepted` those of them that stood.
+    `drafted` counts the tokens that were fed as drafts, `accepted` those of them that were kept.
     """
 
     ids: tuple[int, ...]
@@ -143,7 +143,7 @@ class Decoder:
         return slots, frontier, [Evidence.of(row[: len(source)]) for row, source in zip(scores, sources, strict=True)]
 
     def _round(self, proposals: Sequence[Proposal], frontier: Tensor, slots: Slots) -> None:
-        """Feed what is drafted, settle all decisions in one transfer, mask what does not stand."""
+        """Feed the drafts, settle all decisions in one transfer, and mask the tokens that are rejected."""
         head, mark = len(self.head.ids), len(self.model.tags.output_mark)
         feeds = [proposal.feed for proposal in proposals]
         states = frontier[:, None]
