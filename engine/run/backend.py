@@ -17,7 +17,7 @@ On a CPU a batch takes seconds; on a GPU it fills some forward passes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Backend:
+class Loaded:
     """An extractor, and the `run(corpus, extractor, sink)` that uses it. Ray workers load theirs later."""
 
     extractor: Any
@@ -26,7 +26,7 @@ class Backend:
 
 
 @contextmanager
-def loaded(config: ExtractConfig, origin: Origin, *, here: bool = False) -> Iterator[Backend]:
+def loaded(config: ExtractConfig, origin: Origin, *, here: bool = False) -> Iterator[Loaded]:
     """The extractor that `config` asks for. `here` loads it in this process, whatever backend `config` names.
 
     Raises AdapterError, and InputError where Ray is missing or its cluster too small.
@@ -42,10 +42,10 @@ def loaded(config: ExtractConfig, origin: Origin, *, here: bool = False) -> Iter
 
         with ray_backend.cluster(config.workers, gpus=config.device in ("auto", "cuda")) as pool:
             recipe = ray_backend.ExtractorRecipe(str(config.adapter), settings)
-            yield Backend(recipe, partial(ray_backend.run, pool=pool), ROWS_AT_ONCE[pool.gpus_each == 0])
+            yield Loaded(recipe, partial(ray_backend.run, pool=pool), ROWS_AT_ONCE[pool.gpus_each == 0])
         return
     from ..tagging.extractor import Extractor
     from . import pipeline
 
     extractor = Extractor.load(config.adapter, **settings)
-    yield Backend(extractor, pipeline.run, ROWS_AT_ONCE[extractor.model.device.type == "cpu"])
+    yield Loaded(extractor, pipeline.run, ROWS_AT_ONCE[extractor.model.device.type == "cpu"])

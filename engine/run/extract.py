@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..reading.corpus import Corpus
     from ..writing.growing import GrowingOutput
     from ..writing.increment import Increment
-    from .backend import Backend
+    from .backend import Loaded
     from .pipeline import RunSink
 
 Tell = Callable[[ExtractEvent], None]
@@ -86,7 +86,7 @@ class _Job:
         return {"text_column": config.text_column, "id_column": config.id_column, "text_unit": config.text_unit}
 
     @contextmanager
-    def loaded(self, *, here: bool = False) -> Iterator["Backend"]:
+    def loaded(self, *, here: bool = False) -> Iterator["Loaded"]:
         from .backend import loaded
 
         self.tell(ExtractEvent("load"))
@@ -96,7 +96,7 @@ class _Job:
     def hear(self, at: Progress) -> None:
         self.tell(ExtractEvent("extract", progress=at))
 
-    def run(self, corpus: "Corpus", backend: "Backend", sink: "RunSink") -> RunSummary:
+    def run(self, corpus: "Corpus", backend: "Loaded", sink: "RunSink") -> RunSummary:
         """Extract the rows of `corpus` into `sink`. If that fails, tell how many rows are finished and kept."""
         corpus = replace(corpus, batch_rows=backend.batch_rows)
         self.tell(ExtractEvent("begin", input_digest=corpus.digest, total_rows=corpus.rows))
