@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..engine.errors import InputError
-from .hyperparameters import Hyperparameters
+from .hyperparameters import LARGE, Hyperparameters
 
 Budget = Literal["quick", "normal", "thorough"]
 
@@ -44,10 +44,12 @@ class FitConfig:
         if self.min_score is not None and not 0 <= self.min_score <= 1:
             raise InputError(f"min-score {self.min_score}: a probability is from 0 to 1")
 
-    def hyperparameters(self) -> Hyperparameters:
-        """The budget's hyperparameters, with the knobs that were set put in."""
+    def hyperparameters(self, parameters: int = 0) -> Hyperparameters:
+        """The budget's hyperparameters for a base of so many parameters, with the knobs that were set put in."""
         rank, steps = _BUDGETS[self.budget]
         chosen = Hyperparameters(rank=self.rank or rank, steps=steps, epochs=self.epochs)
+        if parameters >= LARGE:
+            chosen = chosen.for_large()
         if self.learning_rate is not None:
             chosen = replace(chosen, learning_rate=self.learning_rate)
         if self.contrast is not None:

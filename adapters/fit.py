@@ -11,15 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..engine.bases.find import BaseEvent, base_folder
+from ..engine.bases.find import BaseEvent, Tell, base_folder, find_base
+from ..engine.bases.size import stored_parameters
 from ..engine.errors import SeedError
 from ..engine.label import LabelSet
 from ..engine.review.metrics import Evaluation
 from ..engine.span import Seed
-from ..engine.tagging.loading import load_base, load_drafter
+from ..engine.tagging.loading import load_base, load_drafter, pick_device
+from ..engine.tagging.model import LanguageModel
 from .config import FitConfig
 from .folder import check_output, new_card, write_adapter
 from .fusion import DEFAULT, UNEARNED
+from .hyperparameters import LARGE
+from .kernels import takes_bfloat16
 from .reader import SeedFile, read_labels, read_seeds
 from .trainer import Step, Trainer
 from .training import CurvePoint, Training
@@ -78,11 +82,11 @@ def fit(config: FitConfig, progress: Progress | None = None) -> FitResult:
     seeds = read_seeds(config.seeds, definitions=definitions)
     dev = _read_dev(config.dev, seeds) if config.dev else ()
     tell(FitEvent("load", note=config.base))
-    model = load_base(config.base, device=config.device, tell=lambda event: tell(_on_its_way(event)))
+    model = _load(config, lambda event: tell(_on_its_way(event)))
     drafter = load_drafter(base_folder(config.base), model.width)
     if drafter is None:
         tell(FitEvent("unprimed", note=UNPRIMED.format(base=config.base)))
-    trainer = Trainer(model, drafter, seeds.labels, config.hyperparameters(), config.seed)
+    trainer = Trainer(model, drafter, seeds.labels, config.hyperparameters(model.size), config.seed)
     start = DEFAULT if drafter else UNEARNED
     training = Training(trainer, seeds.seeds, config.seed, lambda stage, step, f1: tell(_event(stage, step, f1)), start)
     learned = training.with_dev(dev) if dev else training.with_rehearsal()
@@ -93,6 +97,13 @@ def fit(config: FitConfig, progress: Progress | None = None) -> FitResult:
     return FitResult(
         config.out, seeds.labels, learned.evaluation, learned.fusion.alpha, card.seconds, learned.curve, seeds.warnings
     )
+
+
+def _load(config: FitConfig, tell: Tell) -> LanguageModel:
+    """The base to train on. A large one has its weights, which stay as they are, in bfloat16 where that is fast."""
+    is_large = stored_parameters(find_base(config.base, tell)) >= LARGE
+    half = is_large and takes_bfloat16("auto", pick_device(config.device))
+    return load_base(config.base, device=config.device, precision="bfloat16" if half else "auto", tell=tell)
 
 
 def _read_dev(path: Path, seeds: SeedFile) -> tuple[Seed, ...]:

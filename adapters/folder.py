@@ -15,6 +15,7 @@ from ..engine.errors import OutputError
 from ..engine.span import Seed
 from ..engine.tagging.card import AdapterCard, folder_digests
 from ..engine.tagging.extractor import Extractor
+from ..engine.tagging.loading import dtype_of, load_adapted
 from ..engine.version import __version__
 from .config import FitConfig
 from .reader import SeedFile
@@ -64,12 +65,17 @@ def new_card(
 
 
 def write_adapter(out: Path, trainer: Trainer, card: AdapterCard, extractor: Extractor, seeds: Sequence[Seed]) -> None:
-    """Write the folder: PEFT's files, the drafter, golden outputs, the card, a README. Raises OutputError."""
+    """Write the folder: PEFT's files, the drafter, golden outputs, the card, a README. Raises OutputError.
+
+    Golden outputs are those of production. Where that has other weights than training had, it is loaded for them.
+    """
     fresh = out.with_name(f".{out.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         fresh.mkdir(parents=True)
         trainer.save(fresh)
+        if trainer.model.dtype != dtype_of("auto", trainer.model.device):
+            extractor = Extractor(*load_adapted(card, fresh, device=trainer.model.device.type), card)
         _write_golden(fresh / "golden.jsonl", extractor, seeds[:GOLDEN])
         card = replace(card, files=folder_digests(fresh))
         card.write(fresh)

@@ -5,6 +5,7 @@ Training never changes the base's own weights, vocabulary, embeddings and output
 
 import contextlib
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from ..engine.label import LabelSet
 from ..engine.span import Seed, Span
@@ -26,9 +27,10 @@ from .batch import collate
 from .dataset import Example, batches, choose_labels, encode
 from .fusion import Judged, judge
 from .hyperparameters import Hyperparameters
+from .kernels import kernels, takes_bfloat16
 from .objective import Losses, Projection, losses
 
-FEWEST_EPOCHS, MOST_EPOCHS = 4, 30
+FEWEST_EPOCHS = 4
 
 WARM_UP, LEAST_RATE = 0.1, 0.03
 """Share of the steps that warm up; the least share of the peak learning rate that decay leaves."""
@@ -62,13 +64,14 @@ class Trainer:
         config = LoraConfig(
             r=chosen.rank,
             lora_alpha=2 * chosen.rank,
-            target_modules="all-linear",
+            target_modules=learning_modules(model.network, chosen.upper),
             task_type="CAUSAL_LM",
         )
         self.network: Any = get_peft_model(model.network, config)
         self.model = LanguageModel(self.network, model.tokenizer, model.name, model.digest)
         self.drafter = (drafter or Drafter(model.width)).to(model.device)
         self._projection = Projection(model.width, WINDOW).to(model.device)
+        self._half = takes_bfloat16("auto", model.device)
         self.network.eval()  # no dropout: its random numbers take a fifth of a step, and shuffled labels regularise
         head = len(model.encoder.encode_head(labels).ids)
         self.text_limit = chunk_limit(model, head, 0)
@@ -78,9 +81,12 @@ class Trainer:
 
     @property
     def flops(self) -> float:
-        """FLOPs so far: for each weight and token 2 forward and 2 backward through frozen weights. LoRA adds little."""
+        """FLOPs so far: for each weight and token 2 forward, and 2 backward through the layers that learn.
+
+        LoRA adds little.
+        """
         weights: int = sum(weight.numel() for weight in self.network.parameters())
-        return 4.0 * weights * self.tokens_read
+        return 2.0 * (1 + self.hyperparameters.upper) * weights * self.tokens_read
 
     def save(self, folder: Path) -> None:
         """Write PEFT's files and `drafter.safetensors`."""
@@ -131,7 +137,7 @@ class Trainer:
 
     def _step(self, optimizer: torch.optim.Optimizer, group: Sequence[Example], rng: random.Random) -> Losses:
         batch = collate(self.model.encoder, group, rng).to(self.model.device)
-        with fast_kernels(self.model.device):
+        with kernels(self.model.device, half=self._half):
             loss = losses(self.model, self.drafter, self._projection, batch, self.hyperparameters.weights)
             torch.autograd.backward(loss.total)
         torch.nn.utils.clip_grad_norm_(self._weights(), 1.0)
@@ -147,7 +153,7 @@ class Trainer:
         head = len(self.model.encoder.encode_head(self.labels).ids)
         tokens = sum(head + 2 * len(source) for seed in seeds for source, _ in self.rows(seed))
         wanted = round(self.hyperparameters.steps * self.hyperparameters.batch_tokens / max(1, tokens))
-        return max(FEWEST_EPOCHS, min(MOST_EPOCHS, wanted))
+        return max(FEWEST_EPOCHS, min(self.hyperparameters.most_epochs, wanted))
 
     def judge(self, seeds: Sequence[Seed]) -> list[Judged]:
         """Ask both readers about every decision of held-out seeds, with all labels in the prompt."""
@@ -158,8 +164,13 @@ class Trainer:
         judged: list[Judged] = []
         for group in batches(examples, 8 * self.hyperparameters.batch_tokens, rng):
             batch = collate(self.model.encoder, group, rng).to(self.model.device)
-            judged += judge(self.model, self.drafter, batch, group)
+            with self.reading():
+                judged += judge(self.model, self.drafter, batch, group)
         return judged
+
+    def reading(self) -> contextlib.AbstractContextManager[None]:
+        """The arithmetic of reading without learning: that of the weights, with a drafter that stays in float32."""
+        return kernels(self.model.device, half=self.model.dtype == torch.bfloat16)
 
     def rows(self, seed: Seed) -> list[tuple[SourceTokens, tuple[Span, ...]]]:
         """The chunks that decoding makes of a seed's text, each with the mentions that lie in it whole."""
@@ -202,22 +213,22 @@ def share_of_peak(step: int, steps: int) -> float:
     return warm_up * max(LEAST_RATE, 1 - step / steps)
 
 
+def learning_modules(network: Any, upper: float) -> str | list[str]:
+    """What PEFT's `target_modules` takes for the linear layers of the upper share `upper` of the layers.
+
+    `all-linear` where that is all, and where the layers have no numbers in their names.
+    """
+    if upper >= 1:
+        return "all-linear"
+    count: int = network.config.get_text_config().num_hidden_layers
+    first = count - max(1, round(upper * count))
+    found = []
+    for name, module in network.named_modules():
+        place = re.search(r"\.(\d+)\.", name)
+        if isinstance(module, nn.Linear | Conv1D) and place and int(place[1]) >= first:
+            found.append(name)
+    return found or "all-linear"
+
+
 def _trains(weight: Tensor) -> bool:
     return weight.requires_grad
-
-
-@contextlib.contextmanager
-def fast_kernels(device: torch.device) -> Iterator[None]:
-    """Mixed precision for training where the processor has it.
-
-    On a CPU with bfloat16 instructions a step takes half the time; there PyTorch's fused attention is slow backwards
-    (0.44 s of 1.4 s a step, 0.1 s as plain matrix products), so it is not used.
-    """
-    if device.type != "cpu":
-        with torch.autocast(device.type, torch.bfloat16):
-            yield
-    elif getattr(torch.cpu, "_is_avx512_bf16_supported", bool)():
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            yield
-    else:
-        yield

@@ -123,7 +123,8 @@ class Training:
 
     def _evaluate(self, watch: "_Watch", step: Step, held: Sequence[Seed]) -> None:
         fusion = choose_fusion(self._trainer.judge(held), self._start)
-        evaluation = evaluate_adapter(self.extractor(fusion), held)
+        with self._trainer.reading():
+            evaluation = evaluate_adapter(self.extractor(fusion), held)
         watch.note(_Best(step.epoch, fusion, evaluation, self._trainer.state()))
         losses = step.legal, step.contrast, step.draft
         watch.curve.append(CurvePoint(step.epoch, step.step, *losses, evaluation.micro.f1))

@@ -92,6 +92,32 @@ def test_golden_outputs_replay(adapter):
             assert {**asdict(span), "score": pytest.approx(expected["score"], abs=1e-3)} == expected
 
 
+def test_a_large_base_learns_in_its_upper_half_and_its_golden_outputs_are_those_of_production(
+    seeds, tmp_path, monkeypatch
+):
+    """`large` is taken to begin at one parameter, so that a base of this test's size counts as one."""
+    for module in ("config", "fit"):
+        monkeypatch.setattr(f"nerx.adapters.{module}.LARGE", 1)
+    base = make_base("llama", tmp_path / "base")
+    config = FitConfig(
+        seeds=seeds, out=tmp_path / "adapter", base=str(base), device="cpu", epochs=6, learning_rate=1e-2, min_score=0.0
+    )
+    made = fit(config).adapter
+    card = AdapterCard.read(made)
+    assert card.options["recipe"]["upper"] == 0.5
+    layers = json.loads((base / "config.json").read_text())["num_hidden_layers"]
+    named = json.loads((made / "adapter_config.json").read_text())["target_modules"]
+    assert named
+    assert all(int(name.split(".")[2]) >= layers // 2 for name in named)
+    with torch.inference_mode():
+        extractor = Extractor.load(made, device="cpu")
+        golden = [json.loads(line) for line in (made / "golden.jsonl").read_text().splitlines()]
+        assert any(row["entities"] for row in golden)
+        for row in golden:
+            found = [asdict(span) for span in extractor.extract([row["text"]])[0].spans]
+            assert [{**one, "score": pytest.approx(one["score"], abs=1e-5)} for one in found] == row["entities"]
+
+
 def test_plain_peft_loads_the_adapter_and_the_vocabulary_is_untouched(adapter):
     from peft import PeftModel
     from transformers import AutoModelForCausalLM

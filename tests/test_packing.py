@@ -9,7 +9,7 @@ from families import FAMILIES, make_base
 from nerx.engine.bases.known import EMBEDDED
 from nerx.engine.tagging.loading import load_base
 from nerx.engine.tagging.model import LanguageModel, Tokens
-from nerx.engine.tagging.packing import pack
+from nerx.engine.tagging.packing import by_products, pack
 
 HEADS = (7, 11)
 ROWS = (30, 5, 17, 1)
@@ -80,3 +80,24 @@ def test_a_row_sees_its_head_and_itself_and_no_other_row() -> None:
         [1, 1, 0, 0, 1, 1],
     ]
     assert mask.int().tolist() == expected
+
+
+@pytest.mark.parametrize(("heads", "groups"), [(6, 2), (4, 4)])
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 5e-2)])
+def test_attention_by_products_is_pytorchs_and_so_are_its_gradients(
+    heads: int, groups: int, dtype: torch.dtype, close: float
+) -> None:
+    torch.manual_seed(0)
+    mask = pack(torch.arange(4)[None], torch.arange(4, 9)[None].expand(2, -1), torch.tensor([0, 0])).mask(None)
+    slots = mask.shape[-1]
+    query = torch.randn(1, heads, slots, 8, requires_grad=True)
+    key, value = (torch.randn(1, groups, slots, 8, requires_grad=True) for _ in range(2))
+    weights = torch.randn(1, slots, heads, 8)
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, mask, scale=0.2, enable_gqa=True)
+    given = [one.to(dtype) for one in (query, key, value)]
+    found = by_products(given[0], given[1], given[2], mask, 0.2)
+    torch.testing.assert_close(found.float(), expected.transpose(1, 2), atol=close, rtol=close)
+    right = torch.autograd.grad((expected.transpose(1, 2) * weights).sum(), (query, key, value))
+    got = torch.autograd.grad((found.float() * weights).sum(), (query, key, value))
+    for one, other in zip(got, right, strict=True):
+        torch.testing.assert_close(one, other, atol=2 * close, rtol=close)

@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from ...engine.errors import InputError
+from ..hyperparameters import TrainingPrecision
 
 RANK = 64
 LORA_RATE, WEIGHTS_RATE = 8e-4, 1.5e-4
 """Peak learning rates of AdamW: with LoRA, and for all weights."""
-
-TrainingPrecision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from torch import nn
 from ...engine.errors import InputError
 from ..batch import collate
 from ..hyperparameters import LossWeights
+from ..kernels import kernels
 from ..objective import Losses, losses
 from .config import PrimeConfig
-from .kernels import kernels
 from .pupil import Pupil
 from .sampler import Sampler
 from .schedule import share_of_rate

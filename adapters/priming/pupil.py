@@ -13,9 +13,9 @@ from ...engine.errors import AdapterError, InputError
 from ...engine.tagging.drafter import WINDOW, Drafter
 from ...engine.tagging.loading import load_base, load_drafter, pick_device, use_threads
 from ...engine.tagging.model import LanguageModel, trunk
+from ..kernels import takes_bfloat16
 from ..objective import Projection
 from .config import PrimeConfig
-from .kernels import takes_bfloat16
 from .lora import put_in
 
 

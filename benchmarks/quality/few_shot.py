@@ -7,6 +7,8 @@
 
     nerx                   `nerx fit`; alpha 0: the decoder alone; drafter: the drafter alone; contrast 0: an ablation
     nerx zero-shot         the base without an adapter, given the labels' names; once a set, at 0 shots
+    smollm2                the same with `--base smollm2`, a real LLM, and its alpha 0, drafter and zero-shot
+    smollm2 unprimed       the LLM as its makers left it: no tag stage, no trained drafter
     spacy, minilm          know nothing but the seeds
     minilm fair, gliner    first go through the base's tag stage: same sets, 1.2 and 0.6 times as many rows
 
@@ -26,7 +28,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +44,7 @@ from ..lab.rivals.minilm_fair import MiniLMFair
 from ..lab.rivals.ours import Nerx, NerxSettings
 from ..lab.rivals.spacy_blank import SpacyBlank
 from ..lab.rivals.trial import cell_key, resume
+from ..lab.rivals.unprimed import unprimed
 from ..lab.rivals.zero_shot import ZeroShot
 from ..lab.table import Line, markdown, summarise, to_dict
 
@@ -50,14 +53,15 @@ if TYPE_CHECKING:
 
 ROWS = (
     *("nerx zero-shot", "nerx", "nerx alpha 0", "nerx drafter", "nerx contrast 0"),
+    *("smollm2 zero-shot", "smollm2", "smollm2 alpha 0", "smollm2 drafter", "smollm2 unprimed"),
     *("spacy", "minilm", "minilm fair", "gliner"),
 )
 SETS = ("wnut17", "mit_movie", "crossner_science", "sec_fin", "tasteset")
 LEGEND = "\n\n".join((__doc__ or "").split("\n\n")[2:4])
 """What the rows are, for the Markdown page: the two paragraphs above that say so."""
 
-QUICK_ROWS, QUICK_SETS = ROWS[:-2], SETS[:3]
-"""Without the rivals that have a tag stage to go through first."""
+QUICK_ROWS, QUICK_SETS = tuple(row for row in ROWS[:-2] if "smollm2" not in row), SETS[:3]
+"""Without the rivals that have a tag stage to go through first, and without the base that has to be fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +100,32 @@ class Plan:
             ZeroShot(self.base, self.device),
             Nerx(NerxSettings(base=self.base, budget=self.budget, device=self.device)),
             Nerx(NerxSettings(base=self.base, budget=self.budget, device=self.device, contrast=0.0)),
+            *self.language_models(),
             SpacyBlank(),
             MiniLM(),
             MiniLMFair(self.data, self.tokens),
             GLiNERSpan(self.data, self.tokens),
         ]
         return [contender for contender in known if set(contender.rows) & set(self.rows)]
+
+    def language_models(self) -> list[Contender]:
+        """The rows of `smollm2`. Extraction is in bfloat16 where the processor has it: they would take days."""
+        from nerx.adapters.kernels import takes_bfloat16
+        from nerx.engine.tagging.loading import pick_device
+
+        if not any(row.startswith("smollm2") for row in self.rows):
+            return []
+        half = takes_bfloat16("auto", pick_device(self.device))
+        settings = NerxSettings(
+            base="smollm2", budget=self.budget, device=self.device, precision="bfloat16" if half else "auto"
+        )
+        found: list[Contender] = [
+            ZeroShot("smollm2", self.device, "smollm2", settings.precision),
+            Nerx(settings, "smollm2"),
+        ]
+        if "smollm2 unprimed" in self.rows:
+            found.append(Nerx(replace(settings, base=str(unprimed())), "smollm2 unprimed", [""]))
+        return found
 
 
 def main() -> None:

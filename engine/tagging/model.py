@@ -61,6 +61,17 @@ class LanguageModel:
         device: torch.device = next(self.network.parameters()).device
         return device
 
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return sum(weight.numel() for weight in self.network.parameters())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        dtype: torch.dtype = next(self.network.parameters()).dtype
+        return dtype
+
     def states(self, tokens: Tokens, cache: Any = None, order: Tensor | None = None) -> Tensor:
         """Last hidden states (batch, new, width) of the new tokens.
 

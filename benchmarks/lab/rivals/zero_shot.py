@@ -8,35 +8,37 @@ import nerx
 
 from ..dataset import Task
 from .contender import Predict
-from .ours import predict_with
+from .ours import digest_of_base, predict_with
 
 if TYPE_CHECKING:
     from nerx.engine.tagging.extractor import Extractor
+    from nerx.engine.tagging.loading import Precision
 
 
 class ZeroShot:
     """The row `nerx zero-shot`. Both readers count as they do in an adapter that could hold nothing out."""
 
-    rows = ("nerx zero-shot",)
     seeded = False
 
-    def __init__(self, base: str = "embedded", device: str = "auto") -> None:
-        self._base, self._device = base, device
+    def __init__(
+        self, base: str = "embedded", device: str = "auto", name: str = "nerx", precision: "Precision" = "auto"
+    ) -> None:
+        self._base, self._device, self._precision = base, device, precision
+        self.rows = (f"{name} zero-shot",)
 
     def settings(self, row: str) -> Mapping[str, object]:  # noqa: ARG002 (there is but one)
         from nerx.adapters.fusion import DEFAULT
         from nerx.adapters.hyperparameters import MIN_SCORE
-        from nerx.engine.bases.digest import base_digest
-        from nerx.engine.bases.find import base_folder
         from nerx.engine.tagging.loading import pick_device
 
-        folder = base_folder(self._base)
+        precision = {} if self._precision == "auto" else {"precision": self._precision}
         return {
             "nerx": nerx.__version__,
-            "base": base_digest(folder)[:16] if folder.is_dir() else self._base,
+            "base": digest_of_base(self._base),
             "device": pick_device(self._device).type,
             "min_score": MIN_SCORE,
             **asdict(DEFAULT),
+            **precision,
         }
 
     def prepare(self) -> None:
@@ -51,7 +53,7 @@ class ZeroShot:
         from nerx.engine.tagging.extractor import Extractor
         from nerx.engine.tagging.loading import load_base, load_drafter
 
-        model = load_base(self._base, device=self._device)
+        model = load_base(self._base, device=self._device, precision=self._precision)
         drafter = load_drafter(base_folder(self._base), model.width)
         card = AdapterCard(
             labels=LabelSet.of(*task.labels),
@@ -63,7 +65,9 @@ class ZeroShot:
             min_score=MIN_SCORE,
             **asdict(DEFAULT),
         )
-        return Unfitted(Extractor(model, drafter and drafter.to(model.device), card))
+        return Unfitted(
+            Extractor(model, drafter and drafter.to(model.device, next(model.network.parameters()).dtype), card)
+        )
 
 
 class Unfitted:
