@@ -7,7 +7,7 @@ Train a domain adapter from a few dozen annotated texts, then read any amount of
     nerx.extract("corpus.parquet")
     nerx.Extractor.load("nerx-adapter").extract(["Ever Given left Rotterdam."])
 
-The work behind these names is loaded at first use: `import nerx` and `nerx --help` load no torch, pyarrow or polars.
+Each name loads its module at first use. So `import nerx` and `nerx --help` load neither torch nor pyarrow nor polars.
 """
 
 from collections.abc import Callable, Sequence
@@ -72,21 +72,21 @@ def fit(
     overwrite: bool = False,
     progress: "Callable[[FitEvent], None] | None" = None,
 ) -> "FitResult":
-    """Train an adapter from a seed file; what `nerx fit` does.
+    """Train an adapter from a seed file, as `nerx fit` does.
 
-    seeds: annotated texts, one JSON object a line. out: the folder for the adapter; `overwrite` replaces it.
-    base: the model to adapt, a name that nerx knows, a folder or a hub id.
-    dev: annotated texts to measure on; without them some seeds are held out.
-    labels: a file of labels with descriptions, which the model reads.
+    seeds: annotated texts, one JSON object per line. out: the folder for the adapter; `overwrite` replaces it.
+    base: the model to adapt: a name that nerx knows, a folder, a .gguf file or a hub id.
+    dev: annotated texts to measure on. Without them nerx holds some seeds out.
+    labels: a file of labels with descriptions. The model reads the descriptions.
     seed: the same seed on the same machine makes the same adapter.
-    budget: quick, normal or thorough; rank, epochs, learning_rate (peak) and contrast (weight of the contrastive loss,
-    0 is off) are its single knobs, and None leaves each to the budget.
+    budget: quick, normal or thorough. It sets rank, epochs, learning_rate (the peak) and contrast (weight of the
+    contrastive loss; 0 turns it off), unless you give them.
     min_score: the adapter drops entities below this probability unless a run says otherwise.
     device: auto, cpu, cuda or mps.
-    progress: hears of every step.
+    progress: gets an event for every step.
 
-    Raises SeedError for bad seeds, AdapterError for the base, OutputError when the adapter exists already; all of them
-    before any training.
+    Raises SeedError for bad seeds, AdapterError for the base, and OutputError when the adapter exists already. All of
+    them come before any training.
     """
     from .adapters.config import FitConfig
     from .adapters.fit import fit as run
@@ -126,35 +126,35 @@ def extract(
     progress: "Callable[[ExtractEvent], None] | None" = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> "RunSummary":
-    """Extract entities from a corpus of any size into Parquet; what `nerx extract` does.
+    """Extract entities from a corpus of any size into Parquet, as `nerx extract` does.
 
-    corpus: Parquet, JSONL, CSV or text: files, folders, globs, URIs of object stores; one or several.
+    corpus: one or several files, folders, globs or URIs of object stores, with Parquet, JSONL, CSV or text.
     adapter: the folder that `fit` made.
     out: a `.parquet` file or a folder, here or in a store. The default is CORPUS.nerx.parquet beside a single input.
-    overwrite: replace what is there, at the end.
+    overwrite: replace what is at `out`. This happens at the end of the run.
     text_column: the column to read; the default is `text`, or the only column of strings.
-    id_column: a column that must be there and is never taken for the text.
-    text_unit: what a text is in `.txt` files, a line or the whole file.
-    limit: read the first rows only.
+    id_column: a column that the input must have. nerx never takes it for the text.
+    text_unit: what counts as one text in `.txt` files, a line or the whole file.
+    limit: read only so many rows, the first ones.
     min_score: drop entities below this probability; the default is the adapter's own.
     max_failures: a number of rows, or a share such as "5%".
     incremental: add what is new or changed to the folder `out`; prune: drop the rows of inputs that are gone.
-    retry_failed: extract once more from the failed rows of `out`, and read no corpus.
-    shard: "2/4" does the second of four shares, which all fill the folder `out`.
-    batch_tokens: tokens in one forward pass; less needs less memory.
-    mode: "fast" takes the drafter's word for it. precision: auto, float32, bfloat16 or int8.
-    backend: "local", or "ray" with so many workers.
-    work_dir: where an output in a store is built before it is uploaded.
+    retry_failed: extract again from the failed rows of `out`. The corpus is not read.
+    shard: "2/4" does the second of four shares. All shares fill the folder `out`.
+    batch_tokens: tokens in one forward pass. Fewer need less memory.
+    mode: "fast" keeps what the drafter proposes. precision: auto, float32, bfloat16 or int8.
+    backend: "local", or "ray" with so many `workers`.
+    work_dir: where nerx builds an output before it uploads it to a store.
     device: auto, cpu, cuda or mps. base: where the adapter's base is now.
-    progress: hears of every stage and batch.
-    stop: is asked before every batch. When it says True what is finished is kept, the summary says `interrupted`, and
-    the same call goes on from there.
+    progress: gets an event for every stage and batch.
+    stop: nerx calls it before every batch. When it returns True, finished rows are kept, the summary says
+    `interrupted`, and the same call continues from there.
 
-    The output appears only when it is whole; after an error or a kill the same call goes on.
+    The output appears only when it is whole. After an error or a kill, the same call continues.
 
-    Raises InputError for options that make no sense together, AdapterError, CorpusError for the inputs, OutputError for
-    the place to write to, OutputLockedError while another run holds it, and TooManyFailuresError when the output is
-    complete and more rows failed than `max_failures`.
+    Raises InputError for options that do not go together, AdapterError, CorpusError for the inputs, OutputError for the
+    output, OutputLockedError while another run holds it, and TooManyFailuresError when the output is complete and more
+    rows failed than `max_failures`.
     """
     from .engine.run.config import ExtractConfig
     from .engine.run.extract import extract as run

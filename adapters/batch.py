@@ -11,7 +11,7 @@ from torch import Tensor
 from ..engine.tagging.batching import pad
 from ..engine.tagging.guide import TokenSpan
 from ..engine.tagging.model import Tokens
-from ..engine.tagging.prompt import PromptEncoder
+from ..engine.tagging.prompt import LOWER, PromptEncoder
 from .dataset import Example
 
 _HeadKey = tuple[tuple[int, ...], tuple[int, ...]]
@@ -186,14 +186,14 @@ def _row(encoder: PromptEncoder, number: int, example: Example, head: int, rng: 
         answer=len(source) + len(mark),
         ids=[*source.ids, *mark, *tagged.ids],
         positions=[*range(start, start + len(source)), *encoder.positions(start, len(source), tagged.copied)],
-        cases=[*source.cases, *[0] * len(mark), *source.copied_cases(tagged.copied)],
+        cases=[*source.cases, *[LOWER] * len(mark), *source.copied_cases(tagged.copied)],
         stretches=[*right, *wrong],
     )
 
 
 def _head_tokens(heads: Sequence[Sequence[int]]) -> Tokens:
     ids, order = pad(heads, 0), pad([range(len(head)) for head in heads], -1)
-    return Tokens(ids=ids, positions=order.clamp(min=0), cases=torch.zeros_like(ids), order=order)
+    return Tokens(ids=ids, positions=order.clamp(min=0), cases=torch.full_like(ids, LOWER), order=order)
 
 
 def _draft_targets(length: int, spans: Sequence[TokenSpan], labels: int) -> list[int]:

@@ -32,7 +32,7 @@ def check_output(out: Path, *, overwrite: bool) -> None:
     if not out.exists():
         return
     if not overwrite:
-        raise OutputError(f"{out} exists already: say --overwrite to replace it, or --out for another place")
+        raise OutputError.exists_already(out, "use --overwrite to replace it, or --out for another place")
     if not (out / "nerx.json").is_file():
         raise OutputError(
             f"{out} is no adapter folder, so --overwrite does not replace it: say --out for another place"

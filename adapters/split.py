@@ -1,4 +1,4 @@
-"""Splits seeds into train and dev, or into folds, so that both sides have every label in proportion.
+"""Splits seeds into train and dev, so that both sides have every label in proportion.
 
 Iterative stratification: Sechidis, Tsoumakas and Vlahavas, "On the Stratification of Multi-Label Data", ECML PKDD 2011,
 algorithm 1. A text counts once for each label in it. nerx has its own code for this because the packages that offer it
@@ -19,7 +19,7 @@ def split(seeds: Sequence[Seed], share: float, seed: int) -> tuple[list[Seed], l
     """Train and dev seeds, both in their old order. Dev holds about `share` of the texts, a fraction from 0 to below 1.
 
     Every label keeps at least one text in train, so dev may lack a label that occurs in a single text. With fewer than
-    MIN_SEEDS seeds, or `share` 0, dev is empty: use `folds` there. The same `seed` gives the same split on any machine.
+    MIN_SEEDS seeds, or `share` 0, dev is empty. The same `seed` gives the same split on any machine.
     Raises ValueError for another share.
     """
     if not 0 <= share < 1:
@@ -30,25 +30,6 @@ def split(seeds: Sequence[Seed], share: float, seed: int) -> tuple[list[Seed], l
     kept = _kept_for_training(seeds, part_of, held_out=[1])
     in_dev = [part == 1 and index not in kept for index, part in enumerate(part_of)]
     return _divide(seeds, in_dev)
-
-
-def folds(seeds: Sequence[Seed], k: int, seed: int) -> list[tuple[list[Seed], list[Seed]]]:
-    """(train, held out) for each of up to `k` folds. No text is held out twice, and every train side has every label.
-
-    A text that alone carries a label is never held out. A fold that would hold nothing out is dropped, so very few
-    seeds give fewer than `k` folds, and one seed gives none. Raises ValueError when `k` is below 2.
-    """
-    if k < 2:
-        raise ValueError(f"k {k}: at least 2 folds are needed")
-    k = min(k, len(seeds))
-    if k < 2:
-        return []
-    part_of = _stratify(seeds, [1 / k] * k, Random(seed))
-    kept = _kept_for_training(seeds, part_of, held_out=range(k))
-    divided = [
-        _divide(seeds, [part == fold and index not in kept for index, part in enumerate(part_of)]) for fold in range(k)
-    ]
-    return [(train, held_out) for train, held_out in divided if held_out]
 
 
 def _stratify(seeds: Sequence[Seed], shares: Sequence[float], random: Random) -> list[int]:

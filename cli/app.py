@@ -52,24 +52,32 @@ def nerx(
     A whole job is two lines:
 
       [cyan not dim]nerx fit seeds.jsonl[/]           learn from a few dozen annotated texts
-      [cyan not dim]nerx extract corpus.parquet[/]    write every row again with its entities
+      [cyan not dim]nerx extract corpus.parquet[/]    copy every row and add its entities
 
-    Each command explains itself: nerx COMMAND --help
+    To learn more about a command: nerx COMMAND --help
 
-    Exit codes: 0 done, 1 a fault of nerx, 2 bad usage or input, 3 more rows
-    failed or more drift than allowed, 75 the output is in use, 130/143
-    stopped: run again.
+    Exit codes:
+
+      0          done
+      1          a fault in nerx
+      2          wrong usage or wrong input
+      3          too many rows failed, or the rate of a label moved too much
+      75         another run is writing this output
+      130, 143   a signal stopped nerx: run the same command again
     """
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line: `arguments`, or those of the process. Ends it with a code of :mod:`nerx.engine.errors`."""
+    """Run the command line with `arguments`, or with those of the process.
+
+    Ends the process with an exit code of :mod:`nerx.engine.errors`.
+    """
     # Read by Hugging Face's libraries when they load: their bars and advice would break into ours.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if not sys.warnoptions:
-        # Advice of these libraries to their callers is for us, not for those who run nerx.
+        # These libraries advise their callers, which is us and not the people who run nerx.
         warnings.filterwarnings("ignore", module=r"(transformers|peft|torch)(\.|$)")
     console.log_as(console.format_in(sys.argv[1:] if arguments is None else arguments, os.environ))
     exit_on_signals()

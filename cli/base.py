@@ -1,4 +1,4 @@
-"""`nerx base`: which bases nerx knows by name, where they lie, and how they get here."""
+"""`nerx base`: lists the bases that nerx knows by name, fetches them, and says where they are."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -116,7 +116,7 @@ def where(name: NameArgument, json: JsonOption = False) -> None:
 
 
 def tick(event: "BaseEvent") -> Tick:
-    """The state of a base on its way here."""
+    """How far a base is that nerx fetches or converts."""
     if event.stage == "fetch":
         return Tick(f"fetching {event.base}", round(event.done / 1e6), round(event.total / 1e6) or None, "MB")
     doing = "converting" if event.stage == "convert" else "waiting for another process that prepares"

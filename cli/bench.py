@@ -18,12 +18,14 @@ TEXTS = 200
 
 
 def bench(
-    corpus: Annotated[list[str], typer.Argument(metavar="CORPUS", help="As of `nerx extract`.", show_default=False)],
+    corpus: Annotated[
+        list[str], typer.Argument(metavar="CORPUS", help="What to read, as for `nerx extract`.", show_default=False)
+    ],
     adapter: options.AdapterOption = options.ADAPTER,
-    texts: Annotated[int, typer.Option(metavar="N", min=1, help="Texts drawn from the corpus.")] = TEXTS,
+    texts: Annotated[int, typer.Option(metavar="N", min=1, help="Number of texts to draw from the corpus.")] = TEXTS,
     precision: Annotated[
         list[options.Precision] | None,
-        typer.Option(help="Of the weights; may be given several times.", show_default="all that run here"),
+        typer.Option(help="Number format of the weights. You can give several.", show_default="all that run here"),
     ] = None,
     text_column: Annotated[
         str | None, typer.Option(metavar="NAME", help="The column to read.", show_default="found")
@@ -40,9 +42,10 @@ def bench(
 ) -> None:
     """Time an adapter on your texts and your machine.
 
-    Each way of extracting is timed on the same texts and set against one
-    pass over prompt and answer, which nothing can beat. `agrees` is the F1
-    of what a way finds with what the first row `exact` finds.
+    nerx times each way to extract on the same texts. The column `x one pass`
+    compares it with one pass over prompt and answer. No way can be faster
+    than that pass. The column `agrees` compares the entities with those of
+    the first row `exact`: it is their F1 in percent.
 
     [bold not dim]Examples[/]
 
@@ -86,7 +89,8 @@ def bench(
     if json:
         console.print_json(facts)
         return
-    where = f"{target}, {working} thread{'s' * (working > 1)}" if target == "cpu" else target
+    threads_used = "1 thread" if working == 1 else f"{working} threads"
+    where = f"{target}, {threads_used}" if target == "cpu" else target
     console.print_result(f"{facts['texts']:,} of {counted.texts:,} texts on {where}", _table(paces))
 
 

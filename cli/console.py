@@ -1,8 +1,8 @@
-"""The two streams: `result()` is stdout and carries only what was asked for, stderr carries the rest.
+"""The two streams. stdout (`result()`) carries only the result; stderr carries everything else.
 
-stderr is for people, or with `--log-format json` for machines: one object a line with time, level, event and fields.
-Consoles are made when used, so that they see the streams and the width of that moment; rich drops colour off a
-terminal and honours NO_COLOR.
+stderr is for people. With `--log-format json` it is for machines: one object per line, with time, level, event and
+fields. Each use makes a console of its own, so that it sees the streams and the width of that moment. rich leaves out
+colour when stdout is no terminal or NO_COLOR is set.
 """
 
 import json
@@ -28,19 +28,19 @@ class LogFormat(StrEnum):
 
 
 class _Libraries(logging.Handler):
-    """What libraries log or warn of, as events."""
+    """Prints as events what libraries log, and their warnings."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print_event(record.levelname.lower(), "log", logger=record.name, message=record.getMessage())
 
 
 _format = LogFormat.TEXT
-"""Of this process's stderr: like the stream itself, it is one for all that is written there."""
+"""The form of this process's stderr. There is one stream, so there is one form."""
 _libraries = _Libraries(logging.WARNING)
 
 
 def log_as(wanted: LogFormat) -> LogFormat:
-    """From now on stderr is written so. Returns `wanted`, as the callback of an option must."""
+    """Write stderr in the form `wanted` from now on. Returns `wanted`, as the callback of an option must."""
     global _format
     _format = wanted
     logging.captureWarnings(wanted is LogFormat.JSON)
@@ -57,7 +57,7 @@ def logs_json() -> bool:
 
 
 def format_in(arguments: Sequence[str], environment: Mapping[str, str]) -> LogFormat:
-    """What `arguments`, not parsed yet, or NERX_LOG_FORMAT ask for: wrong usage is told in that form too."""
+    """The form that the unparsed `arguments` or NERX_LOG_FORMAT ask for: wrong usage is reported in that form too."""
     asked = environment.get("NERX_LOG_FORMAT", "")
     for word, following in pairwise([*arguments, ""]):
         name, equals, value = word.partition("=")
@@ -67,16 +67,17 @@ def format_in(arguments: Sequence[str], environment: Mapping[str, str]) -> LogFo
 
 
 def result() -> Console:
+    """A console on stdout."""
     return Console(highlight=False, emoji=False, markup=False)
 
 
 def notes(quiet: bool = False) -> Console:
-    """stderr for people; `quiet` swallows everything."""
+    """A console on stderr, for people; with `quiet` it prints nothing."""
     return Console(stderr=True, highlight=False, emoji=False, markup=False, quiet=quiet)
 
 
 def print_event(level: str, event: str, /, **fields: object) -> None:
-    """One JSON object on stderr. `time` is UTC; fields that are None are left out, and credentials in texts."""
+    """Print one JSON object on stderr. `time` is UTC. Leaves out fields that are None, and credentials in texts."""
     record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level, "event": event}
     told = {
         name: without_credentials(value) if isinstance(value, str) else value
@@ -87,7 +88,7 @@ def print_event(level: str, event: str, /, **fields: object) -> None:
 
 
 def note(text: str, *, event: str = "note", level: str = "info", quiet: bool = False) -> None:
-    """A line on stderr that is no error; advice (`event` hint) is dimmed."""
+    """Print a line on stderr that is no error. Advice (`event` is hint) is dimmed."""
     if quiet:
         return
     if logs_json():
@@ -97,7 +98,7 @@ def note(text: str, *, event: str = "note", level: str = "info", quiet: bool = F
 
 
 def print_result(heading: str, *parts: RenderableType) -> None:
-    """A heading and what belongs to it, on stdout, with an empty line between parts. Lines of text are not wrapped."""
+    """Print a heading and its parts on stdout, with an empty line between them. Lines of text are not wrapped."""
     console = result()
     console.print(Text(heading, style="bold"), soft_wrap=True)
     for part in parts:
@@ -106,17 +107,17 @@ def print_result(heading: str, *parts: RenderableType) -> None:
 
 
 def print_json(value: Mapping[str, object]) -> None:
-    """One line of JSON on stdout; paths and other plain objects by their `str`."""
+    """Print one line of JSON on stdout. Paths and other objects appear as their `str`."""
     print(json.dumps(value, ensure_ascii=False, default=str))  # noqa: T201
 
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:
-    """A report as an indented JSON file, whole or not at all. Raises OutputError when it cannot be written."""
+    """Write a report as an indented JSON file, whole or not at all. Raises OutputError when it cannot be written."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """A file that no reader ever sees half of. Raises OutputError when it cannot be written."""
+    """Write a file so that no reader sees half of it. Raises OutputError when it cannot be written."""
     from ..engine.writing.atomic import AtomicFile
 
     try:
@@ -127,7 +128,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def print_error(message: str, *, exit_code: int | None = None, kind: str | None = None) -> None:
-    """`error: ...` on stderr, one line a problem, never wrapped: it may be searched for or cut out by scripts."""
+    """Print `error: ...` on stderr, one line per problem. The line is not wrapped, so that scripts can search it."""
     lines = without_credentials(message).splitlines() or [""]
     if logs_json():
         for line in lines:
@@ -139,9 +140,10 @@ def print_error(message: str, *, exit_code: int | None = None, kind: str | None 
 
 
 def print_fault(error: BaseException, message: str, *, quoting: bool) -> None:
-    """A fault of nerx: where it happened, and `message` for the user.
+    """Print where a fault of nerx happened, and `message` for the user.
 
-    Exceptions of libraries may quote the value they failed on, and so a text; only `quoting` shows what they say.
+    Exceptions of libraries may quote the value that they failed on, which can be a text of the corpus. Their words
+    appear only with `quoting`.
     """
     lines = [line for one in _chain(error) for line in _frames(one, quoting)]
     if logs_json():
@@ -153,7 +155,7 @@ def print_fault(error: BaseException, message: str, *, quoting: bool) -> None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """`error` and what led to it, the first cause first."""
+    """`error` and its causes, the first cause first."""
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if before is not None:
         yield from _chain(before)

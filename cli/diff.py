@@ -35,10 +35,10 @@ class Per(StrEnum):
 
 def diff(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="An output of `nerx extract`, a file or a folder.")],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another one.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The output to compare with it.")],
     id_column: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Match rows by this column.", show_default="by their order"),
+        typer.Option(metavar="NAME", help="Match rows by this column.", show_default="by row order"),
     ] = None,
     text_column: Annotated[
         str | None, typer.Option(metavar="NAME", help="The column with the text.", show_default="as extracted")
@@ -46,25 +46,31 @@ def diff(
     max_drift: Annotated[
         float | None,
         typer.Option(
-            metavar="PERCENT", min=0, help="Exit with 3 when a label's rate moved by more.", show_default="any"
+            metavar="PERCENT",
+            min=0,
+            help="Exit with code 3 if the rate of a label moves by more than this.",
+            show_default="any",
         ),
     ] = None,
     min_count: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Judge only labels with so many entities in OLD or NEW.")
+        int, typer.Option(metavar="N", min=1, help="Judge only labels with at least N entities in OLD or NEW.")
     ] = 1,
-    per: Annotated[Per, typer.Option(help="What a label's rate is taken over.")] = Per.ROWS,
+    per: Annotated[
+        Per, typer.Option(help="Count the entities of a label per 1,000 rows or per 1,000 characters.")
+    ] = Per.ROWS,
     show: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Also show N changed entities, with their text around them.")
+        int, typer.Option(metavar="N", min=0, help="Also show N changed entities with the text around them.")
     ] = 0,
     json: JsonOption = False,
     quiet: QuietOption = False,
     log_format: LogFormatOption = console.LogFormat.TEXT,  # noqa: ARG001  # its callback acts
 ) -> None:
-    """Compare two outputs: entities gained, lost, relabelled, moved; label rates.
+    """Compare two outputs: which entities and which label rates changed.
 
-    Entities are compared where both outputs have the same text. The rate of a
-    label, its entities per 1,000 rows or characters, is taken over all of each
-    output, so that this week's corpus can be held against last week's.
+    nerx compares entities where both outputs have the same text. An entity is
+    gained, lost, relabelled or moved. The rate of a label counts its entities
+    per 1,000 rows or characters over the whole output. So you can also compare
+    this week's corpus with last week's.
 
     [bold not dim]Examples[/]
 
@@ -90,7 +96,10 @@ def diff(
         if examples:
             console.print_result("", _example_table(examples))
         if result.reworded > result.compared:
-            console.note("most rows have another text: is their order the same? --id-column matches them", quiet=quiet)
+            console.note(
+                "most rows have different texts: is the order of the rows the same? --id-column matches rows by a key",
+                quiet=quiet,
+            )
     if over:
         said = ", ".join(f"{printable(one.label)} {_percent(one)}" for one in over)
         raise DriftError(f"{len(over)} label rates moved by more than {max_drift:g} %: {said}")
@@ -99,7 +108,7 @@ def diff(
 def _compare(
     old: "Enriched", new: "Enriched", comparison: "Comparison", show: int, display: Display
 ) -> list["Example"]:
-    """Take in all rows; returns the first `show` changes."""
+    """Count all rows; returns the first `show` changes."""
     from ..engine.review.enriched import matched
 
     examples: list[Example] = []
@@ -153,7 +162,10 @@ def _example_table(examples: list["Example"]) -> Table:
 
 
 def _marked(row: "Row", change: "Change") -> Text:
-    """The text around the change, the entity marked where it is now; where it was, when it is gone or has moved."""
+    """The text around a change, with the entity marked.
+
+    The mark is where the entity is now, or where it was if it is gone. An entity that has moved shows both places.
+    """
     spans = [span for span in (change.before, change.after) if span is not None]
     at = spans[-1]
     label = " -> ".join(dict.fromkeys(span.label for span in spans))

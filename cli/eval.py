@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..engine.review.metrics import Evaluation
 
 MISTAKES = 5
-"""Label mix-ups listed below the table."""
+"""Number of mixed-up labels that are listed below the table."""
 
 
 def evaluate(
@@ -28,9 +28,11 @@ def evaluate(
 ) -> None:
     """Measure an adapter: strict F1 per label on annotated texts.
 
-    An entity counts as right when start, end and label are all right. Below
-    the table: mentions that the seeds do not hold, labels that are mixed up,
-    and how far scores can be trusted.
+    An entity is right if its start, its end and its label are right.
+
+    Below the table you see how many mentions it finds that are not in the
+    seeds. You also see which labels it mixes up, and how far its scores are
+    off.
 
     [bold not dim]Examples[/]
 
@@ -65,7 +67,7 @@ def _readings(evaluation: "Evaluation") -> list[str]:
                 f"mentions {name} the seeds: {counts.tp:,} of {gold:,} found ({tables.percent(counts.recall)} %)"
             )
     ranked = sorted(evaluation.confusion.items(), key=lambda item: (-item[1], item[0]))
-    lines += [f"mixed up: {gold} taken for {guess}, {count}x" for (gold, guess), count in ranked[:MISTAKES]]
+    lines += [f"mixed up: {gold} taken for {guess}, {count:,} times" for (gold, guess), count in ranked[:MISTAKES]]
     if evaluation.calibration:
         lines.append(f"scores are off by {tables.percent(evaluation.calibration_error)} points on average")
     return lines

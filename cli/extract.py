@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _READING = "Reading"
 _WRITING = "Writing"
 _REPEATING = "Again and again, and on several machines"
-_STOPPING = "stopping after this batch (run the same command again to go on); once more stops at once"
+_STOPPING = "stopping after this batch (run the same command again to go on); a second signal stops at once"
 
 
 class TextUnit(StrEnum):
@@ -46,13 +46,17 @@ def extract(
     ] = DEFAULTS["text_column"],
     id_column: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="A row's key; never taken for the text.", rich_help_panel=_READING),
+        typer.Option(
+            metavar="NAME",
+            help="A column with a key for each row. nerx never takes it for the text.",
+            rich_help_panel=_READING,
+        ),
     ] = DEFAULTS["id_column"],
     text_unit: Annotated[
-        TextUnit, typer.Option(help="What a text is in .txt files.", rich_help_panel=_READING)
+        TextUnit, typer.Option(help="What counts as one text in a .txt file.", rich_help_panel=_READING)
     ] = TEXT_UNIT,
     limit: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Stop after so many rows.", rich_help_panel=_READING)
+        int | None, typer.Option(metavar="N", min=1, help="Stop after N rows.", rich_help_panel=_READING)
     ] = DEFAULTS["limit"],
     min_score: Annotated[
         float | None,
@@ -60,50 +64,54 @@ def extract(
             metavar="P",
             min=0,
             max=1,
-            help="Leave out entities less probable; by default as the adapter says.",
+            help="Leave out entities that are less probable than this.",
+            show_default="as the adapter says",
             rich_help_panel=_WRITING,
         ),
     ] = DEFAULTS["min_score"],
     max_failures: Annotated[
         str,
-        typer.Option(metavar="N|N%", help="Exit with 3 when more rows failed.", rich_help_panel=_WRITING),
+        typer.Option(metavar="N|N%", help="Exit with code 3 if more rows fail than this.", rich_help_panel=_WRITING),
     ] = DEFAULTS["max_failures"],
     incremental: Annotated[
         bool,
         typer.Option(
             "--incremental",
             metavar="",
-            help="Add what is new or changed to the folder --out.",
+            help="Read only inputs that are new or changed, and add them to the folder --out.",
             rich_help_panel=_REPEATING,
         ),
     ] = DEFAULTS["incremental"],
     prune: Annotated[
         bool,
-        typer.Option("--prune", metavar="", help="Drop rows of inputs that are gone.", rich_help_panel=_REPEATING),
+        typer.Option("--prune", metavar="", help="Drop the rows of inputs that are gone.", rich_help_panel=_REPEATING),
     ] = DEFAULTS["prune"],
     retry_failed: Annotated[
         bool,
         typer.Option(
-            "--retry-failed", metavar="", help="Only rows of --out that failed, again.", rich_help_panel=_REPEATING
+            "--retry-failed",
+            metavar="",
+            help="Extract again from the rows of --out that failed.",
+            rich_help_panel=_REPEATING,
         ),
     ] = DEFAULTS["retry_failed"],
     noop_code: Annotated[
         int,
         typer.Option(
-            metavar="N", min=0, max=255, help="Exit with N when nothing was to do.", rich_help_panel=_REPEATING
+            metavar="N", min=0, max=255, help="Exit with code N if there is nothing to do.", rich_help_panel=_REPEATING
         ),
     ] = DEFAULTS["noop_code"],
     shard: Annotated[
         str | None,
         typer.Option(
             metavar="I/N",
-            help="Do part I of N; the folder --out is shared.",
+            help="Do share I of N. All shares fill the same folder --out.",
             show_default=False,
             rich_help_panel=_REPEATING,
         ),
     ] = DEFAULTS["shard"],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", metavar="", help="Count rows and tokens, estimate the time, write nothing.")
+        bool, typer.Option("--dry-run", metavar="", help="Count rows and tokens and estimate the time. Write nothing.")
     ] = False,
     batch_tokens: options.BatchTokensOption = DEFAULTS["batch_tokens"],
     mode: options.ModeOption = options.MODE,
@@ -119,12 +127,13 @@ def extract(
     quiet: options.QuietOption = False,
     log_format: options.LogFormatOption = console.LogFormat.TEXT,  # noqa: ARG001  # its callback acts
 ) -> None:
-    """Read a corpus: write every row again, with its entities.
+    """Extract from a corpus: copy every row and add its entities.
 
-    Rows, their order and all other columns stay as they are. The new column
-    `entities` lists start, end, label, text and score; text\\[start:end] is
-    the entity, always. A row that failed says why in `nerx_error`. A run that
-    was stopped goes on when the same command is given again.
+    nerx adds two columns and changes nothing else. The column `entities` lists
+    the start, end, label, text and score of each entity. text\\[start:end] is
+    always the entity itself. The column `nerx_error` says why a row failed.
+
+    If a run stops, run the same command again: it continues.
 
     [bold not dim]Examples[/]
 
@@ -158,7 +167,7 @@ def extract(
 
 
 class _Watch:
-    """Shows what a run tells, notes it for the report, and has a signal stop the run where nothing is lost."""
+    """Shows the events of a run, keeps them for the report, and lets a signal stop the run where nothing is lost."""
 
     def __init__(self, display: Display, account: Reporting) -> None:
         self.display, self.account = display, account

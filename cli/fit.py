@@ -35,8 +35,8 @@ class Budget(StrEnum):
 
 
 def fit(
-    seeds: Annotated[Path, typer.Argument(metavar="SEEDS.jsonl", help="Annotated texts, one JSON object a line.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the adapter goes.")] = Path("nerx-adapter"),
+    seeds: Annotated[Path, typer.Argument(metavar="SEEDS.jsonl", help="Annotated texts, one JSON object per line.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write the adapter to.")] = Path("nerx-adapter"),
     base: Annotated[
         str,
         typer.Option(
@@ -47,14 +47,16 @@ def fit(
     ] = "embedded",
     dev: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.jsonl", help="Annotated texts to measure on; without it, some seeds are held out."),
+        typer.Option(
+            metavar="FILE.jsonl", help="Annotated texts to measure on. Without them nerx holds some seeds out."
+        ),
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Labels with one-line descriptions, which the model reads.")
     ] = None,
     overwrite: OverwriteOption = False,
     budget: Annotated[
-        Budget, typer.Option(help="The one dial: how many steps and how large an adapter.", rich_help_panel=TUNING)
+        Budget, typer.Option(help="How long to train, and how large an adapter to make.", rich_help_panel=TUNING)
     ] = Budget.NORMAL,
     rank: Annotated[int | None, typer.Option(metavar="N", min=1, help="LoRA rank.", rich_help_panel=TUNING)] = None,
     epochs: Annotated[
@@ -65,16 +67,25 @@ def fit(
     ] = None,
     contrast: Annotated[
         float | None,
-        typer.Option(metavar="X", min=0, help="Weight of the contrastive loss; 0 is off.", rich_help_panel=TUNING),
+        typer.Option(
+            metavar="X", min=0, help="Weight of the contrastive loss. 0 turns it off.", rich_help_panel=TUNING
+        ),
     ] = None,
     min_score: Annotated[
         float | None,
         typer.Option(
-            metavar="P", min=0, max=1, help="Entities less probable are left out, by default.", rich_help_panel=TUNING
+            metavar="P",
+            min=0,
+            max=1,
+            help="nerx extract leaves out entities less probable than this.",
+            rich_help_panel=TUNING,
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Same seed, same machine: same adapter.", rich_help_panel=TUNING)
+        int,
+        typer.Option(
+            metavar="N", help="The same seed on the same machine makes the same adapter.", rich_help_panel=TUNING
+        ),
     ] = 0,
     device: DeviceOption = Device.AUTO,
     json: JsonOption = False,
@@ -83,8 +94,8 @@ def fit(
 ) -> None:
     """Learn a domain: train an adapter from a few dozen annotated texts.
 
-    A seed is one line of JSON; offsets count Unicode characters, and `end` is
-    the first one after the entity:
+    Each annotated text is a seed: one line of JSON. Offsets count Unicode
+    characters. `end` is the first character after the entity:
 
       {"text": "To Rome", "entities": \\[{"start": 3, "end": 7, "label": "city"}]}
 

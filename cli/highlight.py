@@ -1,4 +1,4 @@
-"""A text with its entities marked, for a terminal: in colour, or in brackets where there is none."""
+"""A text with its entities marked for a terminal: in colour, or in brackets where there is no colour."""
 
 from collections.abc import Sequence
 from unicodedata import category
@@ -12,7 +12,7 @@ _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u20
 
 
 def highlight(text: str, spans: Sequence[Span], labels: Sequence[str], *, colour: bool) -> Text:
-    """`text` with each span marked and named; `labels` give each label its colour. Spans are sorted and disjoint."""
+    """`text` with each span marked and named. `labels` give each label its colour. Spans are sorted, disjoint."""
     marked = Text()
     at = 0
     for span in spans:
@@ -29,7 +29,7 @@ def highlight(text: str, spans: Sequence[Span], labels: Sequence[str], *, colour
 
 
 def printable(text: str) -> str:
-    """`text` without what would act on the terminal: control and direction characters become U+FFFD."""
+    """`text` with U+FFFD for each control and direction character, which would act on the terminal."""
     return "".join("\ufffd" if _acts_on_terminal(character) else character for character in text.replace("\r\n", "\n"))
 
 
@@ -38,7 +38,7 @@ def _acts_on_terminal(character: str) -> bool:
 
 
 def excerpt(text: str, spans: Sequence[Span], limit: int) -> tuple[str, list[Span]]:
-    """The first `limit` characters that hold entities, spans moved along; cuts are marked with an ellipsis."""
+    """The first `limit` characters that hold entities, and the spans in them. An ellipsis marks each cut."""
     if len(text) <= limit:
         return text, list(spans)
     first = max(0, min(spans[0].start - limit // 4 if spans else 0, len(text) - limit))

@@ -1,4 +1,4 @@
-"""`nerx inspect`: what an adapter or an output is."""
+"""`nerx inspect`: shows what an adapter or an output is."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,31 +17,35 @@ if TYPE_CHECKING:
     from ..engine.tagging.card import AdapterCard
 
 _ORIGIN = ("version", "adapter", "base", "base_digest", "input_digest", "run", "options", "text_column", "offset_unit")
-"""Facts in an output's metadata that say something to people."""
+"""Facts in an output's metadata that people can use."""
 
 _MANIFEST = ("version", "adapter", "base", "base_digest", "options")
 _INPUTS = 5
-"""Input files of an unfinished run that are listed."""
+"""Number of input files of an unfinished run that are listed."""
 _DIGESTS = ("adapter", "base_digest", "input_digest", "run")
 _DIGEST = 12
-"""Digits of a digest that are shown; --json has them all."""
+"""Number of digits of a digest that are shown. --json has them all."""
 
 
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="An adapter folder, or what `nerx extract` wrote.")],
     verify: Annotated[
-        bool, typer.Option("--verify", metavar="", help="Check every row, count and digest; exit with 2 if one is off.")
+        bool,
+        typer.Option(
+            "--verify", metavar="", help="Check every row, count and digest. Exit with code 2 if one is wrong."
+        ),
     ] = False,
     adapter: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="With --verify: compare this adapter with the recorded one.")
+        Path | None, typer.Option(metavar="DIR", help="With --verify, compare this adapter with the recorded one.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Say what an adapter or an output is.
+    """Show what an adapter or an output is.
 
-    Of an adapter: labels, base, scores, what training took. Of an output: rows,
-    entities per label, failures, and what made it; of one that is not finished,
-    how far it is. --verify believes nothing of that: it reads all rows again.
+    For an adapter you see its labels, its base, its scores, and what training
+    took. For an output you see its rows, its entities per label, its failures,
+    and what made it. For an unfinished output you see how far it is. --verify
+    reads all rows again and checks these figures.
 
     [bold not dim]Examples[/]
 
@@ -50,7 +54,7 @@ def inspect(
       [cyan]nerx inspect corpus.nerx.parquet --verify --adapter nerx-adapter[/]
     """
     if adapter is not None and not verify:
-        raise InputError("--adapter is what --verify compares with: give both")
+        raise InputError("--adapter goes with --verify only: give both")
     if (path / "nerx.json").is_file():
         from ..engine.tagging.card import AdapterCard
 
@@ -86,7 +90,7 @@ def _show_adapter(path: Path, card: "AdapterCard", json: bool) -> None:
 
 
 def _verified(path: Path, adapter: Path | None) -> "Verification":
-    """Raises OutputError, a line a problem, unless all is as promised."""
+    """Read the whole output. Raises OutputError with a line for each problem."""
     from ..engine.review.enriched import Enriched
     from ..engine.review.verification import verify
 
@@ -114,7 +118,7 @@ def _show_unfinished(path: Path, json: bool) -> None:
         return
     inputs = list(manifest.get("input", {}).items())
     facts = [
-        ("finished", f"{tally.rows:,} of {manifest.get('rows', 0):,} rows; the command that began it goes on"),
+        ("finished", f"{tally.rows:,} of {manifest.get('rows', 0):,} rows; run the same command again to go on"),
         ("failed rows", f"{tally.failures:,}"),
         ("entities", f"{tally.entities:,}"),
         *((name, _shown(name, manifest[name])) for name in _MANIFEST if name in manifest),
@@ -155,7 +159,7 @@ def _show_output(path: Path, verification: "Verification | None", json: bool) ->
 
 
 def _settings(options: Mapping[str, object]) -> str:
-    """What was chosen; nested details are left to --json."""
+    """The options that were chosen. Nested details are for --json."""
     chosen = {name: value for name, value in options.items() if value is not None and not isinstance(value, dict)}
     return ", ".join(f"{name} {value}" for name, value in chosen.items() if name not in {"out", "overwrite"})
 

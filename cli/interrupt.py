@@ -1,6 +1,6 @@
-"""SIGINT and SIGTERM: by default the end of the command, for long runs a flag that is polled where nothing is lost.
+"""SIGINT and SIGTERM. By default they end the command; in a long run they set a flag that the run asks for.
 
-A signal that was ignored when nerx was started (a background job of a script) stays ignored.
+A signal that was ignored when nerx started stays ignored: so it is for a background job of a script.
 """
 
 import signal
@@ -17,7 +17,7 @@ class Stopped(SystemExit):
 
 
 def exit_on_signals() -> None:
-    """From now on SIGINT and SIGTERM raise Stopped, so that temporary files are cleaned up on the way out."""
+    """Let SIGINT and SIGTERM raise Stopped from now on, so that temporary files are removed on the way out."""
     for number in (signal.SIGINT, signal.SIGTERM):
         _handle(number, _stop)
 

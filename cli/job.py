@@ -1,7 +1,10 @@
 """A job file: the options of `nerx extract` as TOML, for cron and orchestrators.
 
-There is no list of options here. What a file may hold is what the function `extract` takes, its types are the
-function's, and typer itself puts flags before the environment, and the environment before the file.
+This module holds no list of options. A file may hold the parameters of the function `extract`, with their types, and
+typer itself prefers the command line to the environment and the environment to the file. So the values end in the same
+ExtractConfig as those of `nerx extract`. The types are checked here and not by pydantic: it would be one more
+dependency of every run, and the rules that a file needs (a number where a text is wanted, one string for a list of
+strings, the line of the mistake) would have to be written all the same.
 """
 
 import json
@@ -26,7 +29,7 @@ _PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 @dataclass(frozen=True, slots=True)
 class JobFile:
-    """A job file that was read. `values` by parameter name, relative paths already made relative to the file."""
+    """A job file that was read. `values` maps parameter names to values; relative paths start at the file's folder."""
 
     path: Path
     values: Mapping[str, Any]
@@ -34,9 +37,9 @@ class JobFile:
 
     @classmethod
     def read(cls, path: Path, command: Callable[..., Any], metavars: Mapping[str, str]) -> "JobFile":
-        """The file at `path` for the parameters of `command`, whose `metavars` tell paths from other strings.
+        """Read the file at `path` for the parameters of `command`. `metavars` tell paths from other strings.
 
-        Raises InputError that names the line for a file that is no TOML, an unknown key, a value of a wrong type.
+        Raises InputError with the line when the file is no TOML, a key is unknown, or a value has the wrong type.
         """
         text = _text(path)
         try:
@@ -44,7 +47,7 @@ class JobFile:
         except tomllib.TOMLDecodeError as error:
             place = _PLACE.search(str(error))
             line = place[1] if place and place[1] else text.count("\n") + 1
-            raise InputError(f"{path}:{line}: no valid TOML: {_PLACE.sub('', str(error))}") from error
+            raise InputError(f"{path}:{line}: not valid TOML: {_PLACE.sub('', str(error))}") from error
         hints = get_type_hints(command)
         values, lines = {}, {}
         for key, value in record.items():
@@ -53,7 +56,7 @@ class JobFile:
             if name not in metavars:
                 raise InputError(f"{where}unknown key {key!r}; {_advice(name, list(metavars))}")
             if name in values:
-                raise InputError(f"{where}{key!r} is given twice; with dashes or underscores it is the same key")
+                raise InputError(f"{where}{key!r} is given twice (dashes and underscores are the same key); keep one")
             if not _fits(value, hints[name]):
                 raise InputError(f"{where}{key} = {_toml(value)} is not {_wanted(hints[name])}")
             values[name], lines[name] = anchored(value, path.parent, hints[name], metavars[name]), line
@@ -65,7 +68,7 @@ class JobFile:
 
 
 def resolved(values: Mapping[str, Any], sources: Mapping[str, str]) -> str:
-    """A job file with these values, each with a comment that says where it comes from; None is left out."""
+    """A job file with these values. A comment says where each value comes from. Leaves out None."""
     lines = {f"{name} = {_toml(value)}": sources[name] for name, value in values.items() if value is not None}
     width = min(max(map(len, lines), default=0), 60)
     return "\n".join(f"{line.ljust(width)}  # {source}" for line, source in lines.items())
@@ -77,11 +80,11 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8, which TOML is; convert the file first") from error
+        raise InputError(f"{path}: not UTF-8, which TOML needs; convert the file first") from error
 
 
 def _line_of(key: str, text: str) -> int:
-    """Where a top-level key or table of that name stands, from 1; 0 when written in a way that hides it."""
+    """The line of the top-level key or table `key`, from 1; 0 when it is written in a way that hides it."""
     written = re.compile(rf"\s*\[*\s*[\"']?{re.escape(key)}[\"']?\s*[=.\]]")
     return next((number for number, line in enumerate(text.splitlines(), 1) if written.match(line)), 0)
 
@@ -92,13 +95,13 @@ def _advice(name: str, known: list[str]) -> str:
 
 
 def _kinds(hint: Any) -> list[Any]:
-    """What a value may be, None aside: it is said by leaving the key out."""
+    """The types that a value may have. None is not among them: a file leaves the key out instead."""
     members = get_args(hint) if get_origin(hint) in (Union, UnionType) else [hint]
     return [member for member in members if member is not NoneType]
 
 
 def _fits(value: object, hint: Any) -> bool:
-    # `--max-failures` takes 20 and "5%": a number for an option of text is what it would be on the command line.
+    # `--max-failures` takes 20 and "5%". On the command line a number is text too, so a file may hold a number for it.
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return any(_is_a(value, kind) for kind in _kinds(hint)) or (is_number and str in _kinds(hint))
 
@@ -108,7 +111,7 @@ def _is_a(value: object, kind: Any) -> bool:
         (element,) = get_args(kind)
         return _is_a(value, element) or (isinstance(value, list) and all(_is_a(one, element) for one in value))
     if kind in (int, float):
-        # True is an int to Python, and 2.7 would be cut to 2; neither is what a file means.
+        # To Python True is an int, and int() cuts 2.7 to 2. A file means neither.
         return isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
     if kind is bool:
         return isinstance(value, bool)
@@ -126,7 +129,7 @@ def _wanted(hint: Any) -> str:
 
 
 def anchored(value: Any, folder: Path, hint: Any, metavar: str) -> Any:
-    """`value` of a parameter with relative paths taken from `folder`, where it is a path; URIs stay as they are."""
+    """`value` of a parameter. If it is a relative path, it starts at `folder`; URIs stay as they are."""
     (kind, *_) = _kinds(hint)
     if get_origin(kind) is list:
         several = value if isinstance(value, list | tuple) else [value]

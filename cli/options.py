@@ -1,4 +1,4 @@
-"""Options that several commands share, written once."""
+"""Options that several commands share."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -44,34 +44,38 @@ PRECISION = Precision(DEFAULTS["precision"])
 MODE = Mode(DEFAULTS["mode"])
 BACKEND = Backend(DEFAULTS["backend"])
 AdapterOption = Annotated[
-    Path, typer.Option(metavar="DIR", envvar="NERX_ADAPTER", help="The adapter that `nerx fit` made.")
+    Path, typer.Option(metavar="DIR", envvar="NERX_ADAPTER", help="The adapter folder that `nerx fit` made.")
 ]
 BatchTokensOption = Annotated[
     int | None,
     typer.Option(
         metavar="N",
         min=1,
-        help="Tokens in flight; less needs less memory.",
+        help="Tokens in one pass of the model. Fewer tokens need less memory.",
         show_default="by device",
         rich_help_panel=RUNNING,
     ),
 ]
 ModeOption = Annotated[
     Mode,
-    typer.Option(help="fast takes the drafter's word for it: no generation, other entities.", rich_help_panel=RUNNING),
+    typer.Option(
+        help="fast keeps what the drafter proposes. It is quicker and finds other entities.", rich_help_panel=RUNNING
+    ),
 ]
 PrecisionOption = Annotated[
     Precision,
-    typer.Option(help="Of the weights; auto is float32 on a CPU, bfloat16 elsewhere.", rich_help_panel=RUNNING),
+    typer.Option(
+        help="Number format of the weights. auto is float32 on a CPU, bfloat16 elsewhere.", rich_help_panel=RUNNING
+    ),
 ]
 DeviceOption = Annotated[
-    Device, typer.Option(help="Where the model runs; auto takes a GPU when there is one.", rich_help_panel=RUNNING)
+    Device, typer.Option(help="Where the model runs. auto takes a GPU if there is one.", rich_help_panel=RUNNING)
 ]
 BaseOption = Annotated[
     str | None,
     typer.Option(
         metavar="PATH_OR_HUB_ID",
-        help="Where the adapter's base is now.",
+        help="Where the adapter's base is now, if it was moved.",
         show_default="as fitted",
         rich_help_panel=RUNNING,
     ),
@@ -82,15 +86,15 @@ JsonOption = Annotated[
 QuietOption = Annotated[
     bool,
     typer.Option(
-        "--quiet", "-q", metavar="", help="No progress and no notes; errors still show.", rich_help_panel=RUNNING
+        "--quiet", "-q", metavar="", help="Print no progress and no notes. Errors still show.", rich_help_panel=RUNNING
     ),
 ]
 LogFormatOption = Annotated[
     LogFormat,
     typer.Option(
         callback=console.log_as,
-        is_eager=True,  # so that what is wrong with the other options is told in this form
-        help="Progress and errors for people, or one JSON object a line.",
+        is_eager=True,  # so that errors about other options are printed in this form
+        help="Print progress and errors as text, or as one JSON object per line.",
         rich_help_panel=RUNNING,
     ),
 ]
@@ -102,14 +106,14 @@ ReportOption = Annotated[
 MetricsOption = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE.prom", help="Also write key numbers for Prometheus (OpenMetrics).", rich_help_panel=RUNNING
+        metavar="FILE.prom", help="Also write the key numbers for Prometheus (OpenMetrics).", rich_help_panel=RUNNING
     ),
 ]
 OutOption = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        help="A .parquet file or a folder, here or in a store.",
+        help="Where to write: a .parquet file or a folder, here or in a store.",
         show_default="CORPUS.nerx.parquet beside the input",
     ),
 ]
@@ -118,7 +122,7 @@ WorkDirOption = Annotated[
     typer.Option(
         metavar="DIR",
         envvar="NERX_WORK_DIR",
-        help="Where an output in a store is built before it is uploaded.",
+        help="Where nerx builds an output before it uploads it to a store.",
         show_default="~/.local/state/nerx",
         rich_help_panel=RUNNING,
     ),
@@ -131,8 +135,8 @@ WorkersOption = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help="Processes of the Ray cluster.",
-        show_default="one a GPU, else a CPU",
+        help="Number of worker processes on the Ray cluster.",
+        show_default="one per GPU, or per CPU",
         rich_help_panel=RUNNING,
     ),
 ]

@@ -40,13 +40,15 @@ def prime(
     ],
     data: Annotated[
         list[Path],
-        typer.Option(metavar="FOLDER", help="An annotated set, or a folder of sets. Say it again for more."),
+        typer.Option(metavar="FOLDER", help="An annotated set, or a folder of sets. You can give several."),
     ],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the primed base goes; a new folder.")],
     tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Tokens to train on.")] = 1_000_000,
     held_out: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FOLDER", help="Sets to measure on: texts that share 13 words with them are left out."),
+        typer.Option(
+            metavar="FOLDER", help="Sets to measure on. nerx leaves out texts that share 13 words in a row with them."
+        ),
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="JSON with synonyms and descriptions of the labels.")
@@ -74,27 +76,33 @@ def prime(
         ),
     ] = None,
     share: Annotated[
-        int, typer.Option(metavar="N", min=1, help="The most texts under the same labels.", rich_help_panel=TUNING)
+        int, typer.Option(metavar="N", min=1, help="At most N texts share one list of labels.", rich_help_panel=TUNING)
     ] = 4,
     weight: Annotated[
         list[str] | None,
         typer.Option(metavar="SET=X", help="Draw a set X times as often.", rich_help_panel=TUNING),
     ] = None,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Same seed, same machine: same weights.", rich_help_panel=TUNING)
+        int,
+        typer.Option(
+            metavar="N", help="The same seed on the same machine makes the same weights.", rich_help_panel=TUNING
+        ),
     ] = 0,
     precision: Annotated[
         TrainingPrecision,
-        typer.Option(help="auto is bfloat16 where the device has it.", rich_help_panel=RUNNING),
+        typer.Option(help="Number format of training. auto is bfloat16 if the device has it.", rich_help_panel=RUNNING),
     ] = TrainingPrecision.AUTO,
     checkpointing: Annotated[
         bool,
         typer.Option(
-            "--checkpointing", metavar="", help="Gradient checkpointing: less memory, slower.", rich_help_panel=RUNNING
+            "--checkpointing",
+            metavar="",
+            help="Gradient checkpointing: it needs less memory and is slower.",
+            rich_help_panel=RUNNING,
         ),
     ] = False,
     every: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="Time between checkpoints.", rich_help_panel=RUNNING)
+        float, typer.Option(metavar="SECONDS", min=0, help="Time between two checkpoints.", rich_help_panel=RUNNING)
     ] = 240,
     device: DeviceOption = Device.AUTO,
     threads: Annotated[
@@ -111,7 +119,7 @@ def prime(
     on annotated sets of many domains: folders with .jsonl files (or .jsonl.zst)
     in the format of seeds. A file `train.jsonl` is read alone.
 
-    You can stop at any time. The same command goes on.
+    You can stop at any time. To continue, run the same command again.
 
     [bold not dim]Examples[/]
 

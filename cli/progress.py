@@ -1,4 +1,4 @@
-"""How far a long work is: a live bar on a terminal, a plain line every few seconds elsewhere, nothing when quiet."""
+"""How far a long run is: a live bar on a terminal, a plain line every few seconds elsewhere, nothing with --quiet."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,29 +22,29 @@ _TIME_AND_GAPS = 12
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One state of the work: `done` of `total` (None: not known) units, and what else is worth a look."""
+    """One state of the work: `done` of `total` units (None: not known yet), and other figures."""
 
     stage: str
     done: int = 0
     total: int | None = None
     unit: str = ""
     stats: tuple[str, ...] = ()
-    """Such as `loss 0.31`; the least important last, since narrow terminals cut them."""
+    """Figures such as `loss 0.31`. The least important comes last, because a narrow terminal drops it."""
     facts: Mapping[str, float] = field(default_factory=dict)
     """The same for machines: `{"loss": 0.31}`."""
 
 
 class Display(Protocol):
     def show(self, tick: Tick) -> None:
-        """Draw the state of the work, or leave it out."""
+        """Draw this state of the work. A display may skip states that come too fast."""
 
     def note(self, text: str, event: str = "note") -> None:
-        """Print a line that stays, above the bar where there is one; `event` is what machines know it by."""
+        """Print a line that stays, above the bar if there is one. `event` is its name for machines."""
 
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Display]:
-    """A display on stderr, in the form that suits it."""
+    """A display on stderr: events, a live bar or plain lines."""
     stderr = console.notes(quiet)
     if console.logs_json():
         yield _Events(quiet)
@@ -65,7 +65,7 @@ class _Count(ProgressColumn):
 
 
 class _LiveBar:
-    """A single line that is redrawn in place and gone at the end."""
+    """A single line that is redrawn in place and disappears at the end."""
 
     def __init__(self, stderr: Console) -> None:
         self._progress = Progress(
@@ -102,7 +102,7 @@ class _LiveBar:
 
 
 class _Pace:
-    """Which ticks are worth a line: the first of each stage, then one every LINE_INTERVAL seconds, and its last."""
+    """Chooses the ticks that get a line: the first and last of each stage, and one every LINE_INTERVAL seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -111,7 +111,7 @@ class _Pace:
         self._done = 0
 
     def take(self, tick: Tick) -> float | None:
-        """Seconds since the tick's stage began, or None for a tick to leave out."""
+        """Seconds since the tick's stage began. None means that this tick gets no line."""
         now = self._clock()
         if tick.stage != self._stage:
             self._stage, self._stage_began = tick.stage, now
@@ -165,7 +165,7 @@ class _Lines:
 
 
 def _fitting(stats: tuple[str, ...], room: int) -> str:
-    """As many of the first `stats` as fit into `room` columns: a narrow terminal shows less, not halves."""
+    """The first `stats` that fit into `room` columns. A narrow terminal shows fewer figures, and no halves of one."""
     while stats and len("  ".join(stats)) > room:
         stats = stats[:-1]
     return "  ".join(stats)

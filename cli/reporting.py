@@ -1,4 +1,4 @@
-"""The report and the metrics of a command, written however it ends: done, interrupted, or with an error."""
+"""Writes the report and the metrics of a command when it ends: done, interrupted, or with an error."""
 
 import signal
 from collections.abc import Mapping
@@ -16,21 +16,22 @@ _SIGNALLED = (EXIT_OFFSET + signal.SIGINT, EXIT_OFFSET + signal.SIGTERM)
 
 
 class Reporting:
-    """`with Reporting(...) as account:` around a run, which fills in `digests` and `counts` as they become known.
+    """Writes the report after a `with` block: `with Reporting(...) as account:`.
 
-    `options` are as typed; the run puts in what it takes where nothing was said. Raises OutputError at once for a place
-    where no file can be written, and at the end when writing fails though all else went well.
+    Inside the block the run fills in `digests` and `counts` when it knows them. `options` are those that the user gave;
+    the run adds the values that it takes by default. Raises OutputError at once for a place where no file can be
+    written, and at the end when writing fails and nothing else went wrong.
     """
 
     def __init__(self, report: Path | None, metrics: Path | None, options: Mapping[str, Any]) -> None:
         self._report, self._metrics, self.options = report, metrics, dict(options)
         self.out: Path | None = None
-        """Where the output goes, as soon as that is known: it is what the metrics are labelled with."""
+        """The path of the output, when it is known. It is a label of all metrics."""
         self.digests: dict[str, str] = {}
         self.counts: Mapping[str, Any] = {}
         for path in filter(None, (report, metrics)):
             if path.is_dir() or not path.absolute().parent.is_dir():
-                raise OutputError(f"{path}: no place for a file; name one in a folder that exists")
+                raise OutputError(f"{path}: cannot be a file here; name a file in a folder that exists")
 
     def __enter__(self) -> "Reporting":
         self._started = datetime.now(UTC)
@@ -47,7 +48,7 @@ class Reporting:
             console.print_error(str(fault))  # beside the first error, which decides on the exit code
 
     def _failures(self) -> Mapping[str, Any]:
-        """Which rows failed, where some did."""
+        """The rows that failed; empty when none did."""
         from ..engine.review.failure import failures_of
 
         if not self.counts.get("failures") or self.out is None:
@@ -71,7 +72,7 @@ class Reporting:
 
 
 def _ending(error: BaseException | None) -> tuple[int, str]:
-    """Exit code and reason. A fault is told by its type alone, since its message might quote a text."""
+    """Exit code and reason. A fault gives only its type, because its message may quote a text."""
     match error:
         case None:
             return 0, "done"

@@ -1,4 +1,4 @@
-"""`nerx run`: the command `extract`, with a job file for what flags and environment do not say."""
+"""`nerx run`: the command `extract` with a job file, which holds what command line and environment leave out."""
 
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -16,18 +16,18 @@ PREFIX = "NERX_"
 
 
 class EnvironmentCommand(TyperCommand):
-    """A command whose options may also come from the environment: `--min-score` as NERX_MIN_SCORE."""
+    """A command whose options can also come from the environment: NERX_MIN_SCORE for `--min-score`."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         for option in self.params:
             if isinstance(option, TyperOption) and option.envvar is None:
                 option.envvar = PREFIX + option.name.upper()
-                option.show_envvar = False  # the rule is stated once; on each option it would drown the page
+                option.show_envvar = False  # help states the rule once; it would fill the page if each option said it
 
 
 class JobCommand(EnvironmentCommand):
-    """Takes every parameter of `extract` besides its own, which is the job file."""
+    """Takes the job file, and every parameter of `extract`."""
 
     def __init__(self, *arguments: Any, params: list[Any], **settings: Any) -> None:
         alone = typer.Typer(add_completion=False)
@@ -40,7 +40,7 @@ class JobCommand(EnvironmentCommand):
 
     @property
     def metavars(self) -> dict[str, str]:
-        """Of the parameters of `extract`, by name."""
+        """Name of each parameter of `extract` -> its metavar."""
         return {param.name: param.metavar or "" for param in self._extract.params}
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -58,11 +58,11 @@ class JobCommand(EnvironmentCommand):
         return ctx.invoke(self.callback, job=ctx.params["job"])
 
     def start(self, ctx: Any) -> Any:
-        """`extract` with the parameters of `ctx`."""
+        """Run `extract` with the parameters of `ctx`."""
         return ctx.invoke(self._extract.callback, **{name: ctx.params[name] for name in self.metavars})
 
     def show(self, ctx: Any) -> None:
-        """Print what would be started, and where each value comes from."""
+        """Print the job that would run, and where each value comes from."""
         hints, metavars = get_type_hints(extract), self.metavars
         chosen = {
             name: anchored(ctx.params[name], Path.cwd(), hints[name], metavar)
@@ -94,7 +94,7 @@ def _source(ctx: Any, name: str) -> str:
 
 
 def _read(context: typer.Context, job: Path) -> Path:
-    """Before any other parameter is looked at: the file's values stand in for their defaults."""
+    """Read the file before typer looks at other parameters; its values take the place of their defaults."""
     command = context.command
     if isinstance(command, JobCommand) and not context.resilient_parsing:
         context.obj = JobFile.read(job, extract, command.metavars)
@@ -109,17 +109,18 @@ def run(
         typer.Argument(metavar="JOB.toml", help="Options of `nerx extract`, as TOML.", is_eager=True, callback=_read),
     ],
 ) -> None:
-    """Run a job file: `nerx extract` with its options written down.
+    """Run a job file: `nerx extract` with its options in a file.
 
-    The keys are those of extract, and each may be given again here: a flag
-    wins over the environment (NERX_LIMIT for --limit), the environment over
-    the file, the file over the default. Paths in the file are relative to it.
+    The keys of the file are the options of `nerx extract`. You can give any
+    option here too. The command line wins over the environment (NERX_LIMIT for
+    --limit), and the environment wins over the file. A relative path in the
+    file starts at the folder of the file.
 
       corpus = "lake/2026-*.parquet"
       adapter = "adapters/freight"
       min_score = 0.5
 
-    --dry-run prints the job as it would run, and where each value comes from.
+    --dry-run prints the job that would run, and where each value comes from.
 
     [bold not dim]Examples[/]
 
@@ -129,5 +130,8 @@ def run(
     """
     command: Any = context.command
     if not context.params["corpus"]:
-        raise InputError(f"{job}: no corpus: say there what to read (corpus = [...]), or on the command line")
-    command.show(context) if context.params["dry_run"] else command.start(context)
+        raise InputError(f"{job}: no corpus: name what to read in the file (corpus = [...]) or on the command line")
+    if context.params["dry_run"]:
+        command.show(context)
+    else:
+        command.start(context)

@@ -1,4 +1,4 @@
-"""What `nerx extract` says at its end, as JSON and as tables, and the line that shows how far it is."""
+"""What `nerx extract` prints at its end, as JSON and as tables, and the line that shows how far it is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from ..engine.run.summary import DryRun, Inputs, Progress, RetrySummary, RunSummary
 
 _NAMED = 5
-"""So many inputs that are gone are named in the note; --json names all."""
+"""Number of inputs that the note about missing inputs names. --json names all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What a command has to show for itself: as JSON, as tables under a heading, and how many rows failed."""
+    """The result of a command: as JSON, as tables under a heading, and how many rows failed."""
 
     result: Mapping[str, Any]
     heading: str
@@ -30,7 +30,7 @@ class Delivery:
     is_noop: bool = False
 
     def show(self, json: bool) -> None:
-        """On stdout."""
+        """Print it on stdout."""
         if json:
             console.print_json(self.result)
         else:
@@ -38,7 +38,7 @@ class Delivery:
 
 
 def finished(summary: "RunSummary") -> Delivery:
-    """Of a run, of whatever kind."""
+    """The result of a finished run of any kind."""
     if summary.retry is not None:
         return _retried(summary.retry, summary)
     if summary.inputs is not None and summary.is_noop:
@@ -49,24 +49,24 @@ def finished(summary: "RunSummary") -> Delivery:
 
 
 def stopped(summary: "RunSummary", total_rows: int) -> str:
-    """What to say of a run that a signal has ended."""
+    """The note about a run that a signal has ended."""
     if summary.retry is not None:
         return f"stopped: {summary.retry.retried:,} rows were retried and are kept; run the same command again"
     return f"stopped: {summary.rows:,} of {total_rows:,} rows are kept; run the same command again to go on"
 
 
 def estimated(estimate: "DryRun", out: Path) -> Delivery:
-    """Of a dry run for the output `out`."""
+    """The result of a dry run for the output `out`."""
     if estimate.inputs is not None and estimate.is_noop:
         return _nothing_new(str(out), estimate.inputs)
     return Delivery(estimate.to_dict(), "Dry run: nothing was written", _estimate_tables(estimate))
 
 
 def gone(inputs: "Inputs") -> str:
-    """What to say of inputs that are gone."""
+    """The note about inputs that are gone."""
     rest = len(inputs.gone) - _NAMED
     names = ", ".join(inputs.gone[:_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
-    fate = "their rows are dropped" if inputs.pruned else "their rows stay, --prune drops them"
+    fate = "nerx drops their rows" if inputs.pruned else "their rows stay; --prune drops them"
     return f"{len(inputs.gone):,} inputs are gone ({fate}): {names}"
 
 
@@ -90,7 +90,7 @@ def _retried(retry: "RetrySummary", summary: "RunSummary") -> Delivery:
 
 
 def _input_facts(inputs: "Inputs | None") -> list[tuple[str, str]]:
-    """How many inputs of each kind there are."""
+    """The number of inputs of each kind."""
     if inputs is None:
         return []
     counts = {

@@ -1,4 +1,4 @@
-"""Results as rich tables. Fractions are shown as percentages with one digit; counts with thousands separators."""
+"""Results as rich tables. Fractions are percentages with one digit; counts have thousands separators."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from .highlight import printable
 
 
 def score_table(evaluation: Evaluation) -> Table:
-    """Strict precision, recall and F1, a row a label, and the totals."""
+    """Strict precision, recall and F1: a row for each label, and the totals."""
     table = number_table("label", "gold", "found", "precision", "recall", "F1")
     for label, counts in evaluation.per_label.items():
         table.add_row(printable(label), *_score_cells(counts))
@@ -30,7 +30,7 @@ def _score_cells(counts: Counts) -> list[str]:
 
 
 def count_table(counts: Mapping[str, int]) -> Table:
-    """Entities a label, most frequent first."""
+    """The number of entities of each label, most frequent first."""
     table = number_table("label", "entities")
     for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         table.add_row(printable(label), f"{count:,}")
@@ -38,7 +38,7 @@ def count_table(counts: Mapping[str, int]) -> Table:
 
 
 def label_table(labels: LabelSet, scores: Mapping[str, Any]) -> Table:
-    """Labels with their descriptions, and their F1 where `scores` (of an adapter's card) hold it."""
+    """Labels with their descriptions, and with their F1 if `scores` (from an adapter's card) hold it."""
     table = plain_table()
     table.add_column("label", overflow="fold")
     table.add_column("F1", justify="right")
@@ -51,7 +51,7 @@ def label_table(labels: LabelSet, scores: Mapping[str, Any]) -> Table:
 
 
 def fact_table(facts: Iterable[tuple[str, str]]) -> Table:
-    """Names and values, for one thing."""
+    """Names and values of one thing."""
     table = plain_table(show_header=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")

@@ -1,4 +1,4 @@
-"""`nerx view`: a few rows of an output with their entities highlighted, in the terminal."""
+"""`nerx view`: shows a few rows of an output in the terminal, with their entities highlighted."""
 
 from itertools import islice
 from pathlib import Path
@@ -18,17 +18,20 @@ if TYPE_CHECKING:
 def view(
     path: Annotated[Path, typer.Argument(metavar="ENRICHED", help="What `nerx extract` wrote, a file or a folder.")],
     rows: Annotated[int, typer.Option("--rows", "-n", metavar="N", min=1, help="How many rows to show.")] = 10,
-    label: Annotated[str | None, typer.Option(metavar="NAME", help="Only rows with an entity of this label.")] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Show only rows with an entity of this label.")
+    ] = None,
     text_column: Annotated[
         str | None, typer.Option(metavar="NAME", help="The column with the text.", show_default="as extracted")
     ] = None,
     empty: Annotated[bool, typer.Option("--empty", metavar="", help="Show rows without entities as well.")] = False,
-    characters: Annotated[int, typer.Option(metavar="N", min=40, help="Show so much of a long text.")] = 600,
+    characters: Annotated[int, typer.Option(metavar="N", min=40, help="Characters to show of a long text.")] = 600,
 ) -> None:
-    """Look at extracted entities, highlighted in the terminal.
+    """Show extracted entities, highlighted in the terminal.
 
-    The first rows that have any; the number is the row's place in the output,
-    from 0. Without colour an entity is shown as \\[mention | label].
+    nerx shows the first rows with entities. The number is the row's place in
+    the output and counts from 0. Without colour an entity looks like this:
+    \\[mention | label].
 
     [bold not dim]Examples[/]
 

@@ -20,19 +20,20 @@ HEAD = "# Help pages\n\nWritten by `docs/build_help.py` (`make docs`); a test co
 
 
 def main() -> int:
-    wanted = HEAD + "".join(map(_section, _commands("", get_command(app))))
+    wanted = HEAD + "".join(_section(name) for name, _ in commands())
     if "--check" in sys.argv[1:]:
         return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != wanted)
     PAGE.write_text(wanted, encoding="utf-8")
     return 0
 
 
-def _commands(name: str, command: Any) -> Iterator[str]:
-    """A command and, where it is a group, those inside it: `base`, `base list`, ..."""
-    yield name
+def commands(name: str = "", command: Any = None) -> Iterator[tuple[str, Any]]:
+    """Every command with its name, `nerx` itself as "". A group comes before those inside it: `base`, `base list`."""
+    command = command or get_command(app)
+    yield name, command
     if isinstance(command, TyperGroup):
         for part, inner in command.commands.items():
-            yield from _commands(f"{name} {part}".strip(), inner)
+            yield from commands(f"{name} {part}".strip(), inner)
 
 
 def _section(command: str) -> str:

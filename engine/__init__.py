@@ -1,9 +1,10 @@
-"""Everything a run needs, as a map of rooms. Knows nothing of training or terminals.
+"""A map of the rooms. They hold everything that a run needs, and know nothing of training or terminals.
 
 =============  ========================================================================================================
 room           holds
 =============  ========================================================================================================
 the top        the small words that every room uses: errors, span, label, columns, tally, origin, redaction, version
+``bases/``     language models by name: found, fetched, checked, converted once
 ``tagging/``   texts in, spans out: prompt, guide, model, drafter, decoder, extractor
 ``reading/``   corpora in: stores, file formats, records, shards
 ``writing/``   rows out, exactly once: staging, a sink, the outputs it fills (local, shared, store), those that grow
@@ -13,13 +14,13 @@ the top        the small words that every room uses: errors, span, label, column
 
 Layers, the upper one first. A room imports only rooms below it, and no two files import each other::
 
-    run    review
+    run        review
     tagging    writing
-               reading
+    bases      reading
     the top
 
-`tagging` imports neither `reading` nor `writing`: the model knows no files, and files know no model. `run` and `review`
-do not know each other. `cli` and `adapters` stand above all of them. `tests/test_layers.py` checks this.
+`tagging` imports neither `reading` nor `writing`: the model knows no corpus, and files know no model. `run` and
+`review` do not know each other. `cli` and `adapters` stand above all of them. `tests/test_layers.py` checks this.
 
 Words for portions, from the input to the output:
 

@@ -1,6 +1,6 @@
-"""The two columns nerx adds, and what must hold of them: built from flat lists, checked against the very text stored.
+"""The two columns that nerx adds. It builds them from flat lists and checks each span against the stored text.
 
-The one place between a model's spans and what a user reads; a wrong span stops here.
+Every span passes here on its way from the model to the user, and a wrong one stops here.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def _decoded(value: bytes | None) -> str | None:
 
 
 def settle(column: pa.Array, texts: Sequence[str | None], extractions: Sequence[Extraction]) -> list[Extraction]:
-    """`extractions` with the rows failed that must not pass: undecodable texts, and texts not read to their end.
+    """`extractions`, where two kinds of rows become failed rows: text that is not UTF-8, and text not read to its end.
 
     `texts` are those of `column`. Raises NerxError when there is not one extraction a text.
     """
@@ -104,7 +104,7 @@ def entity_columns(texts: Sequence[str | None], extractions: Sequence[Extraction
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a batch of texts: the columns `entities` and `nerx_error`, and the counts of both."""
+    """The result for a batch of texts: the columns `entities` and `nerx_error`, and their counts."""
 
     entities: pa.Array
     errors: pa.Array
@@ -112,14 +112,14 @@ class Outcome:
 
 
 def outcome(column: pa.Array, extractions: Sequence[Extraction]) -> Outcome:
-    """`extractions` of the texts in `column`, settled, checked and counted. Raises NerxError."""
+    """Settle, check and count the `extractions` of the texts in `column`. Raises NerxError for a wrong span."""
     texts = column_texts(column)
     settled = settle(column, texts, extractions)
     return Outcome(*entity_columns(texts, settled), Tally.of(texts, settled))
 
 
 def stored(entities: pa.Array, texts: Sequence[str | None], errors: pa.Array) -> list[Extraction]:
-    """What `entity_columns` was given, from what it made."""
+    """The inverse of `entity_columns`: the extractions behind its two columns."""
     found = []
     for text, spans, error in zip(texts, entities.to_pylist(), errors.to_pylist(), strict=True):
         read = None if spans is None else tuple(Span(s["start"], s["end"], s["label"], s["score"]) for s in spans)

@@ -1,5 +1,6 @@
-"""The one exception tree. Everything a user can cause is a :class:`NerxError`; the message says what, where,
-what was seen and what to do, and `exit_code` is what the command line ends with.
+"""The exception tree. Every error that a user can cause is a :class:`NerxError`.
+
+Its message says what is wrong, where, what nerx saw, and what to do. Its `exit_code` is that of the command line.
 
     NerxError                    1   a fault of ours
     |-- InputError               2   bad usage or bad input; nothing was written
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 
 
 class NerxError(Exception):
-    """Root of the tree; caught once, at the command line's edge."""
+    """The root of the tree. `cli/app.py` catches it, and no other place does."""
 
     exit_code = 1
 
@@ -30,7 +31,7 @@ class InputError(NerxError):
 class SeedError(InputError):
     """One or more bad lines in a seed or label file.
 
-    `problems` holds one `file:line: what was seen; what to do` string a bad line, in file order.
+    `problems` holds one string per bad line, in file order: `file:line: what was seen; what to do`.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -48,6 +49,11 @@ class AdapterError(InputError):
 
 class OutputError(InputError):
     """An output path that exists already or cannot be written."""
+
+    @classmethod
+    def exists_already(cls, out: object, advice: str = "use --overwrite to replace it") -> "OutputError":
+        """The error for an output that is there and must not be replaced."""
+        return cls(f"{out}: exists already; {advice}")
 
 
 class TooManyFailuresError(NerxError):

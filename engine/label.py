@@ -1,4 +1,4 @@
-"""Labels by their natural names, with optional one-line definitions, in a fixed order."""
+"""Labels: natural names with optional one-line descriptions, in a fixed order."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class LabelSet:
         return iter(self.labels)
 
     def index(self, name: str) -> int:
-        """Place of the label called `name`; raises InputError when there is none."""
+        """The place of the label called `name`. Raises InputError when there is no such label."""
         try:
             return self.names.index(name)
         except ValueError:

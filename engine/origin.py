@@ -1,7 +1,7 @@
-"""What an output was made with, how its files say so, and how two differ.
+"""What an output was made with, how its files say so, and how two origins differ.
 
-The one place where names of the form `nerx.*` are made and read. Knows neither Parquet nor folders: metadata are
-mappings of bytes, as pyarrow gives them.
+Only this module writes and reads metadata names of the form `nerx.*`. It knows neither Parquet nor folders: metadata
+are mappings of bytes, as pyarrow gives them.
 """
 
 import json
@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 OFFSET_UNIT = "unicode code points"
-"""Of `start` and `end`, as every output says of itself."""
+"""The unit of `start` and `end`. Every output states it."""
 
 PREFIX = "nerx."
 RUN = "run"
-"""Which run wrote a file, as the digest of its fingerprint."""
+"""The run that wrote a file: the digest of its fingerprint."""
 TALLY = "tally"
 """The counts of a file's rows."""
 INPUT = "input"
@@ -39,24 +39,24 @@ class Origin:
 
     @classmethod
     def said(cls, facts: Mapping[str, str]) -> "Origin":
-        """What the metadata of a file say, as `facts_in` gives them. Raises ValueError for options that are no JSON."""
+        """The origin in the metadata of a file, as `facts_in` gives them. Raises ValueError for bad options."""
         names = ("adapter", "base", "base_digest", "version")
         known = {name: facts.get(name, "") for name in names}
         return cls(**known, options=json.loads(facts.get("options", "{}")), text_column=facts.get("text_column"))
 
     def reading(self, text_column: str) -> "Origin":
-        """The same, once the text column is known."""
+        """This origin with its text column, when that is known."""
         return replace(self, text_column=text_column)
 
     @property
     def provenance(self) -> dict[str, str]:
-        """What names the tools; facts that are not known are left out."""
+        """The names of the tools. Leaves out facts that are not known."""
         named = {"version": self.version, "base": self.base, "base_digest": self.base_digest}
         return {name: value for name, value in named.items() if value}
 
     @property
     def deciding(self) -> dict[str, Any]:
-        """What parts of one output must have in common. The version is not among it: cron outlives releases."""
+        """What the parts of one output must share. The version is not among it: a cron job outlives releases."""
         return {
             "adapter": self.adapter,
             "base_digest": self.base_digest,
@@ -65,7 +65,7 @@ class Origin:
         }
 
     def facts(self, input_digest: str) -> dict[str, str]:
-        """What every file of a run over these inputs says of itself."""
+        """The metadata of every file of a run over these inputs."""
         return {
             "adapter": self.adapter,
             "options": json.dumps(dict(self.options), ensure_ascii=False, sort_keys=True),
@@ -76,17 +76,19 @@ class Origin:
         }
 
     def changes(self, now: "Origin", *, version: bool = False) -> list[str]:
-        """How `now` differs in what decides (and in its version), in words; a text column of None is any."""
+        """Phrases that say how `now` differs in what decides, and in version if asked. Any text column fits None."""
         wanted = now.reading(now.text_column or self.text_column or "")
-        before, after = (
-            {name: value for name, value in {**one.deciding, "version": one.version * version}.items() if value}
-            for one in (self, wanted)
-        )
+        before, after = (one._compared(version=version) for one in (self, wanted))
         return [phrase.replace("_", " ") for phrase in differences(before, after)]
+
+    def _compared(self, *, version: bool) -> dict[str, Any]:
+        """What decides, and the version if asked. Leaves out facts that are not known."""
+        facts = {**self.deciding, "version": self.version} if version else self.deciding
+        return {name: value for name, value in facts.items() if value}
 
 
 def facts_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
-    """What a file says of its run: its metadata whose names begin with `nerx.`, without that."""
+    """What a file says of its run: the metadata whose names begin with `nerx.`, by the rest of their names."""
     found = {name.decode(errors="replace"): value for name, value in (metadata or {}).items()}
     return {
         name.removeprefix(PREFIX): value.decode(errors="replace")
@@ -101,7 +103,7 @@ def as_metadata(facts: Mapping[str, str]) -> dict[bytes, bytes]:
 
 
 def other_metadata(metadata: Mapping[bytes, bytes] | None) -> dict[bytes, bytes]:
-    """What `facts_in` leaves out: metadata that came with the input."""
+    """The metadata that `facts_in` leaves out. They came with the input."""
     return {name: value for name, value in (metadata or {}).items() if not name.startswith(PREFIX.encode())}
 
 
@@ -121,6 +123,6 @@ def differences(before: Any, now: Any, name: str = "") -> list[str]:
 
 
 def _short(value: object) -> str:
-    """`value` for a message; a digest by its beginning."""
+    """`value` for a message. A digest is cut to its beginning."""
     text = str(value)
     return text[:8] if re.fullmatch(r"[0-9a-f]{24,}", text) else text

@@ -1,4 +1,4 @@
-"""What must not get into messages, logs and reports: values of a corpus that Arrow quotes, credentials in URIs."""
+"""Removes what messages, logs and reports must not hold: values of a corpus that Arrow quotes, credentials in URIs."""
 
 import re
 
@@ -15,5 +15,5 @@ def without_values(message: str) -> str:
 
 
 def without_credentials(text: str) -> str:
-    """`text` with the user part and the query of every URI in it removed: both can hold keys."""
+    """`text` without the user part and the query of its URIs. Both can hold keys."""
     return _QUERY.sub(r"\1", _USER.sub("", text))

@@ -1,4 +1,4 @@
-"""Spans, what an extraction of one text yields, and what must hold of it. Offsets are half-open code points."""
+"""Spans, the extraction of one text, and the rules for it. Offsets are half-open and count code points."""
 
 import math
 from dataclasses import dataclass, field
@@ -23,10 +23,12 @@ class Span:
 class Extraction:
     """What was found in one text.
 
-    `spans` is sorted and never overlaps; `None` means not processed (a null text, or `error` says why),
-    `()` means nothing found. `characters` counts the code points that the model has read. What it took is told
-    besides and no part of what was found: `repeats` is 1 for a text that was like one before and not read again;
-    decoding `rounds`, tokens `drafted`, and how many of these were `accepted`.
+    `spans` is sorted and free of overlaps. `None` means that the text was not processed: it is null, or `error` says
+    why. `()` means that nothing was found. `characters` counts the code points that the model has read.
+
+    The other fields are costs, and comparisons leave them out. `repeats` is 1 for a text that is equal to an earlier
+    one and was not read again. `rounds` counts decoding rounds, `drafted` the drafted tokens, and `accepted` those of
+    them that the model kept.
     """
 
     spans: tuple[Span, ...] | None
@@ -40,7 +42,7 @@ class Extraction:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """One annotated text. `where` names its origin (`seeds.jsonl:17`) for messages."""
+    """One annotated text. `where` is its file and line for messages, such as `seeds.jsonl:17`."""
 
     text: str
     spans: tuple[Span, ...]
@@ -48,10 +50,10 @@ class Seed:
 
 
 def broken_rule(extraction: Extraction, text: str | None, *, has_text: bool) -> str | None:
-    """The first promise about a row that its `extraction` breaks, None for a sound one. Never quotes the text.
+    """The first rule that the `extraction` of a row breaks; None if it breaks none. Never quotes the text.
 
-    Spans lie inside their text, sorted and free of overlaps; a row has either spans or an error, and where there is no
-    text neither. `has_text` tells a null from a text that could not be read, and is None as well.
+    Spans lie inside their text, sorted and free of overlaps. A row with a text has either spans or an error. A row
+    without a text has neither. `text` is None for a null and for bytes that are no UTF-8; `has_text` tells them apart.
     """
     if extraction.spans is None:
         return "has a text but neither entities nor an error" if has_text and extraction.error is None else None

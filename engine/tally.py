@@ -1,4 +1,4 @@
-"""Counts of what has been done: of a batch, of a shard (stored in its file), of a whole run."""
+"""Counts of finished work: of a batch, of a shard (stored in its file), or of a whole run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,14 @@ import numpy as np
 from .span import Extraction
 
 SCORE_BINS = 20
-"""Scores are counted in so many equal parts of [0, 1]; 1 itself falls into the last."""
+"""Number of equal bins of [0, 1] in which scores are counted. 1 itself falls into the last bin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Sums with `+`, in any order. Characters are Unicode code points of the processed texts; `tokens` the model's.
+    """Counts that `+` adds up, in any order. Characters are Unicode code points; `tokens` are the model's tokens.
 
-    Stored with every piece of output: a field that is added later must have a default, which older files then get.
+    Every piece of output stores its tally. So a field that is added later needs a default, which older files get.
     """
 
     rows: int = 0
@@ -27,21 +27,21 @@ class Tally:
     failures: int = 0
     """Rows with a `nerx_error`."""
     characters_in: int = 0
-    """In the texts that were processed, counted on the texts."""
+    """Characters in the processed texts, counted on the texts."""
     characters_read: int = 0
-    """In the same texts, counted by the extractor."""
+    """Characters in the same texts, counted by the extractor."""
     tokens: int = 0
     seconds: float = 0.0
     scores: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Label -> its entities by score, in SCORE_BINS bins."""
     repeats: int = 0
-    """Texts that were like one before and not read again."""
+    """Texts that are equal to an earlier one and were not read again."""
     rounds: int = 0
     """Decoding rounds, summed over texts."""
     drafted: int = 0
-    """Tokens that were fed as drafts."""
+    """Tokens that the drafter proposed."""
     accepted: int = 0
-    """Those of them that stood."""
+    """Drafted tokens that the model kept."""
 
     @classmethod
     def of(cls, texts: Sequence[str | None], extractions: Sequence[Extraction]) -> "Tally":
@@ -71,7 +71,7 @@ class Tally:
         return self._combined(other, 1)
 
     def __sub__(self, earlier: "Tally") -> "Tally":
-        """What came since `earlier`, which this has grown from. Labels that nothing came to are left out."""
+        """What was added since `earlier`. Leaves out labels that did not grow."""
         return self._combined(earlier, -1)
 
     def _combined(self, other: "Tally", sign: int) -> "Tally":
@@ -86,7 +86,7 @@ class Tally:
 
     @classmethod
     def from_json(cls, text: str) -> "Tally":
-        """What `to_json` of this or another version wrote. Raises ValueError, TypeError for anything else."""
+        """Read what `to_json` of this or another version wrote. Raises ValueError or TypeError for anything else."""
         record = json.loads(text)
         if not isinstance(record, dict):
             raise ValueError("counts are no JSON object")
@@ -100,7 +100,7 @@ _NUMBERS = tuple(one.name for one in fields(Tally) if one.name not in {"entities
 
 
 def _histograms(extractions: Sequence[Extraction]) -> dict[str, tuple[int, ...]]:
-    """Of the scores as they are stored, in single precision: counted again from the output they come out the same."""
+    """Histograms of the scores in single precision, as they are stored: a count of the output gives the same bins."""
     per_label: dict[str, list[float]] = {}
     for extraction in extractions:
         for span in extraction.spans or ():

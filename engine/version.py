@@ -1,3 +1,3 @@
-"""The version of nerx, at the bottom of the house so that every module can read it. Imports nothing."""
+"""The version of nerx. This module imports nothing, so every module can read it."""
 
 __version__ = "0.1.0"

@@ -30,7 +30,7 @@ from nerx.engine.bases.convert import convert
 from nerx.engine.bases.delta import write_delta
 from nerx.engine.bases.digest import base_digest
 from nerx.engine.bases.fetch import bytes_below
-from nerx.engine.bases.find import DELTA, DRAFTER, BaseEvent, base_folder, digest_of, find_base, get_base, is_primed
+from nerx.engine.bases.find import DELTA, DRAFTER, BaseEvent, base_folder, digest_of, find_base, get_base
 from nerx.engine.bases.known import KNOWN, SMOLLM2, KnownBase
 from nerx.engine.errors import AdapterError
 from nerx.engine.label import Label, LabelSet
@@ -570,7 +570,7 @@ def test_the_command_fetches_a_base_shows_it_and_fits_on_it(
     assert list(dict.fromkeys(got.err.splitlines())) == ["starting ...", "fetching tiny ...", "converting tiny ..."]
     assert nerx("base", "where", "tiny").out == f"{folder}\n"
     assert json.loads(nerx("base", "where", "tiny", "--json").out) == {"base": "tiny", "folder": str(folder)}
-    assert is_primed(folder)
+    assert (folder / DRAFTER).is_file()
     assert load_drafter(folder, 32) is not None
     for name, weight in load_file(folder / "model.safetensors").items():
         assert (weight.float() - tuned[name]).pow(2).mean() < 0.05 * 0.05**2, name  # 3 bits lose 3.5 % of the change

@@ -3,10 +3,13 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated, Any
 
 import check_english
 import pytest
-from check_english import LONGEST, MOST_LONG, Sentence, check, ease, sentences
+import typer
+from check_english import LONGEST, MOST_LONG, Sentence, check, check_help, ease, help_text, sentences
+from typer.main import get_command
 
 PLAIN = "nerx copies every row. It adds two columns. You can read them with any tool.\n"
 LONG = "The row is " + "very " * LONGEST + "long.\n"
@@ -89,8 +92,30 @@ def test_hard_words_fail_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert f"{page}:1: 4 words" in capsys.readouterr().out
 
 
+def command(help_page: str, option: str) -> Any:
+    app = typer.Typer(rich_markup_mode="rich", add_completion=False)
+
+    @app.command(help=help_page)
+    def work(limit: Annotated[int, typer.Option(help=option)] = 1) -> None: ...
+
+    return get_command(app)
+
+
+def test_a_help_text_is_its_paragraphs_and_options_without_examples_and_layout() -> None:
+    page = "Read [cyan]all[/] rows.\n\n  nerx extract\n\nIt is quick.\n\n[bold not dim]Examples[/]\n\n  nerx base\n"
+    assert texts(help_text(command(page, "Stop early."))) == ["Read all rows.", "It is quick.", "Stop early."]
+
+
+def test_hard_help_fails_and_is_named_by_its_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_help("base get", command("Read the row. Add its names.", "Stop after N rows."))
+    assert not check_help("base get", command("Read the row.", "The rows, " + "and more, " * LONGEST))
+    assert f"nerx base get --help: {2 + 2 * LONGEST} words" in capsys.readouterr().out
+
+
 def test_the_pages_of_this_repository_pass() -> None:
     done = subprocess.run([sys.executable, check_english.__file__], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "README.md: ease" in done.stdout
+    assert "nerx extract --help: ease" in done.stdout
+    assert "nerx base get --help: ease" in done.stdout
     assert "docs/help.md" not in done.stdout

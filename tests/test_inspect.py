@@ -82,7 +82,7 @@ ROW_DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         lambda row: row.update(nerx_error="x") if ada(row) else None,
         "row 0: has entities and an",
     ),
-    "a row too few": (lambda row: not ada(row), "out.parquet: its rows give rows 49, stored is 50"),
+    "a row too few": (lambda row: not ada(row), "out.parquet: its rows give rows 49, but 50 is stored"),
     "an entity too few": (lambda row: row["entities"] and row["entities"].pop(), "its rows give entities "),
     "another label": (lambda row: ada(row).update(label="EVEN"), "its rows give entities_per_label"),
     "another score": (lambda row: ada(row).update(score=0.99), "the scores of its rows are not those"),
@@ -117,7 +117,7 @@ def test_damage_to_metadata_and_parts_is_found(tmp_path: Path) -> None:
         path.unlink()
     folder = make(tmp_path, "out")
     rewrite(folder / "part-00002.parquet", adapter="f" * 32)
-    assert "part-00002.parquet: another adapter than part-00000.parquet" in problems(folder)
+    assert "part-00002.parquet: was made with another adapter than part-00000.parquet" in problems(folder)
     (folder / "part-00001.parquet").unlink()
     assert "part-00001.parquet: missing" in problems(folder)
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from nerx.adapters.config import FitConfig
 from nerx.adapters.fit import fit
+from nerx.adapters.priming.checkpoint import load, save
 from nerx.adapters.priming.config import PrimeConfig
 from nerx.adapters.priming.glossary import Entry, Glossary
 from nerx.adapters.priming.lora import LoraLinear, put_in
@@ -199,7 +200,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes_and_a_stopped_one_says_how(
     config: PrimeConfig, nerx: Nerx, tmp_path: Path
 ) -> None:
     assert nerx(*arguments(config, tmp_path / "whole")).code == 0
-    checkpoint = tmp_path / "killed.part" / "checkpoint.pt"
+    checkpoint = tmp_path / "killed.part" / "checkpoint.safetensors"
     command = [sys.executable, "-m", "nerx", *arguments(config, tmp_path / "killed")]
     for number in (signal.SIGKILL, signal.SIGTERM):
         seen = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
@@ -235,6 +236,37 @@ def test_a_run_with_other_options_does_not_go_on(config: PrimeConfig, tmp_path: 
         prime(replace(config, out=out))
 
 
+def test_a_checkpoint_is_one_safetensors_file_that_gives_back_what_was_saved(tmp_path: Path) -> None:
+    weight = torch.nn.Parameter(torch.randn(4, 3))
+    optimizer = torch.optim.AdamW([weight], lr=0.1, betas=(0.9, 0.98))
+    optimizer.step(lambda: weight.square().sum().backward())
+    tied = {"embedding": weight.detach(), "head": weight.detach()}
+    path = tmp_path / "checkpoint.safetensors"
+    save({"weights": tied, "optimizer": optimizer.state_dict(), "seconds": 0.1 + 0.2, "told": {"sets": "é, ü"}}, path)
+    moments = {"optimizer/state/0/step", "optimizer/state/0/exp_avg", "optimizer/state/0/exp_avg_sq"}
+    assert set(load_file(path)) == {"weights/embedding", *moments}
+    found = load(path)
+    assert torch.equal(found["weights"]["embedding"], weight)
+    assert torch.equal(found["weights"]["head"], weight)
+    assert (found["seconds"], found["told"]) == (0.1 + 0.2, {"sets": "é, ü"})
+    before = optimizer.state_dict()
+    optimizer.load_state_dict(found["optimizer"])
+    torch.testing.assert_close(optimizer.state_dict()["state"], before["state"], rtol=0, atol=0)
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_damaged_checkpoint_is_one_line_that_says_what_to_remove(config: PrimeConfig, tmp_path: Path) -> None:
+    stopped = prime(replace(config, out=tmp_path / "out"), stop=lambda: True)
+    path = stopped.work / "checkpoint.safetensors"
+    for content in (b"", path.read_bytes()[:-1], b"no safetensors"):
+        with path.open("wb") as file:
+            file.write(content)
+        with pytest.raises(
+            InputError, match=r"checkpoint\.safetensors: not a checkpoint, or .* remove it and begin again"
+        ):
+            prime(replace(config, out=tmp_path / "out"))
+
+
 def test_bad_input_gets_one_clear_line(nerx: Nerx, base: Path, data: Path, tmp_path: Path) -> None:
     def told(*arguments: object) -> str:
         done = nerx("prime", *arguments, "--tokens", 100, "--device", "cpu")
@@ -249,7 +281,7 @@ def test_bad_input_gets_one_clear_line(nerx: Nerx, base: Path, data: Path, tmp_p
     assert "nowhere: no such folder" in told(base, "--data", tmp_path / "nowhere", "--out", out)
     bad = write(tmp_path / "bad" / "a.jsonl", line("To Rome", place="Rome") + '{"text": "x"}\n')
     assert f'{bad}:2: no "entities"' in told(base, "--data", bad.parent, "--out", out)
-    assert "empty exists already" in told(base, "--data", data, "--out", empty)
+    assert "empty: exists already" in told(base, "--data", data, "--out", empty)
     assert "--layers 3: base " in told(base, "--data", data, "--out", out, "--layers", 3)
     assert "--rank is for LoRA" in told(base, "--data", data, "--out", out, "--rank", 3, "--all-weights")
     assert "--weight news: there is no such set" in told(base, "--data", data, "--out", out, "--weight", "news=2")
@@ -311,5 +343,5 @@ def test_interrupting_needs_no_signal_in_python(config: PrimeConfig, tmp_path: P
     asked = iter([False, False, True])
     result = prime(replace(config, out=tmp_path / "out"), stop=lambda: next(asked))
     assert (result.finished, result.point.step) == (False, 2)
-    assert (result.work / "checkpoint.pt").is_file()
+    assert (result.work / "checkpoint.safetensors").is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["out.part"]

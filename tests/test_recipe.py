@@ -102,7 +102,7 @@ def test_shards_hold_all_documents_and_are_checked(prepared: Path, tmp_path: Pat
 def test_a_killed_text_stage_goes_on_to_the_same_weights(prepared: Path, tmp_path: Path) -> None:
     subprocess.run(text_stage(prepared, tmp_path / "whole"), check=True, capture_output=True, timeout=240)
     with subprocess.Popen(text_stage(prepared, tmp_path / "killed"), stdout=subprocess.DEVNULL) as process:
-        while not (tmp_path / "killed" / "checkpoint.pt").exists():
+        while not (tmp_path / "killed" / "checkpoint.safetensors").exists():
             assert process.poll() is None
             time.sleep(0.02)
         process.kill()

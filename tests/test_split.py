@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nerx.adapters.split import MIN_SEEDS, folds, split
+from nerx.adapters.split import MIN_SEEDS, split
 from nerx.engine.span import Seed, Span
 
 LABELS = "ABCDEF"
@@ -38,25 +38,6 @@ def test_a_split_shares_out_every_seed_once_in_order_and_train_keeps_every_label
     assert (train, dev) == split(seeds, share, seed)
 
 
-@given(seed_lists, st.integers(2, 6), st.integers(0, 5))
-def test_folds_hold_no_seed_out_twice_and_every_train_keeps_every_label(seeds, k, seed):
-    parts = folds(seeds, k, seed)
-    assert len(parts) <= k
-    held_out = Counter(one.where for _, out in parts for one in out)
-    assert all(count == 1 for count in held_out.values())
-    for train, out in parts:
-        assert out
-        assert len(train) + len(out) == len(seeds)
-        assert not {one.where for one in train} & {one.where for one in out}
-        assert labels_in(train) == labels_in(seeds)
-
-
-def test_with_every_label_in_many_texts_folds_hold_out_every_seed():
-    seeds = [seed_of(index, LABELS[index % 3]) for index in range(30)]
-    assert sorted(one.where for _, out in folds(seeds, 5, 0) for one in out) == sorted(one.where for one in seeds)
-    assert [Counter(labels_in(out)) for _, out in folds(seeds, 5, 0)] == [Counter("ABC")] * 5
-
-
 def test_labels_are_held_out_in_proportion_where_chance_would_miss_the_rare_one():
     labels = ["A"] * 80 + ["B"] * 15 + ["C"] * 5
     for seed in range(10):
@@ -70,18 +51,14 @@ def test_texts_without_entities_are_held_out_in_proportion_too():
     assert Counter(bool(one.spans) for one in dev) == {True: 5, False: 5}
 
 
-def test_few_seeds_hold_nothing_out_but_still_make_folds():
+def test_few_seeds_hold_nothing_out():
     seeds = [seed_of(index, "A") for index in range(MIN_SEEDS - 1)]
     assert split(seeds, 0.3, 0) == (seeds, [])
-    assert len(folds(seeds, 3, 0)) == 3
-    assert len(folds(seeds[:2], 5, 0)) == 2
-    assert folds(seeds[:1], 5, 0) == []
 
 
 def test_the_only_text_of_a_label_is_never_held_out():
     seeds = [seed_of(index, "A") for index in range(20)] + [seed_of(20, "AB")]
-    assert all(seeds[20] in train for train, _ in folds(seeds, 4, 0))
-    assert seeds[20] in split(seeds, 0.5, 0)[0]
+    assert all(seeds[20] in split(seeds, 0.5, chance)[0] for chance in range(8))
 
 
 def test_another_seed_gives_another_split():
@@ -107,5 +84,3 @@ def test_impossible_requests_are_refused():
     for share in (-0.1, 1, float("nan")):
         with pytest.raises(ValueError, match="share"):
             split([], share, 0)
-    with pytest.raises(ValueError, match="at least 2 folds"):
-        folds([], 1, 0)

@@ -36,7 +36,7 @@ _STARTS = ("LICENSE", "LICENCE", "NOTICE")
 def check_free(out: Path) -> None:
     """Raises OutputError when `out` is in the way."""
     if out.exists():
-        raise OutputError(f"{out} exists already: say --out for another place, or remove it")
+        raise OutputError.exists_already(out, "use --out for another place, or remove it")
 
 
 def write_base(

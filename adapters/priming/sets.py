@@ -34,7 +34,7 @@ class AnnotatedSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SetSource:
     """Where one set comes from. `origin` and `licence` are what `meta.json` beside its files says, or empty."""
 
     name: str
@@ -47,7 +47,7 @@ class Source:
 class Found:
     """A set as it was read: `digest` is that of its files, and `left_out` counts the rows that may not be used."""
 
-    source: Source
+    source: SetSource
     content: AnnotatedSet
     digest: str
     left_out: int
@@ -74,12 +74,12 @@ def set_folders(folders: Sequence[Path]) -> list[Path]:
     return found
 
 
-def find_sets(folders: Sequence[Path]) -> list[Source]:
+def find_sets(folders: Sequence[Path]) -> list[SetSource]:
     """The sets in these folders. A set with a `train` file is read from that file alone: the rest is for measuring."""
     return [_source(folder) for folder in set_folders(folders)]
 
 
-def _source(folder: Path) -> Source:
+def _source(folder: Path) -> SetSource:
     files = files_in(folder)
     training = [path for path in files if path.name in {f"train{end}" for end in ENDS}]
     try:
@@ -88,10 +88,10 @@ def _source(folder: Path) -> Source:
         meta = None
     told = meta if isinstance(meta, dict) else {}
     origin, licence = (str(told.get(name, "")) for name in ("source", "licence"))
-    return Source(folder.resolve().name, tuple(training or files), origin, licence)
+    return SetSource(folder.resolve().name, tuple(training or files), origin, licence)
 
 
-def read_set(source: Source, is_held_out: Callable[[str], bool]) -> Found:
+def read_set(source: SetSource, is_held_out: Callable[[str], bool]) -> Found:
     """Read the files of one set. Raises SeedError for every bad line, and where no row with a mention is left."""
     problems: list[str] = []
     rows: list[Seed] = []

@@ -7,11 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
 from ...engine.errors import InputError, OutputError, OutputLockedError
-from .checkpoint import open_log, save
+from .checkpoint import load, open_log, save
 from .learner import Point
 
 
@@ -22,10 +21,13 @@ class Work:
         self.folder, self._told = folder, dict(told)
 
     def load(self) -> dict[str, Any] | None:
-        """The last checkpoint, if there is one. Raises InputError when it is of a run with other options or sets."""
+        """The last checkpoint, if there is one.
+
+        Raises InputError when it is of a run with other options or sets, and when it is damaged.
+        """
         if not self._checkpoint.is_file():
             return None
-        saved: dict[str, Any] = torch.load(self._checkpoint, weights_only=True, map_location="cpu")
+        saved = load(self._checkpoint)
         told = saved["told"]
         if other := [name for name in sorted(self._told) if told.get(name) != self._told[name]]:
             changes = ", ".join(f"{name} was {told.get(name)!r} and is {self._told[name]!r}" for name in other)
@@ -38,7 +40,7 @@ class Work:
         """Replace the checkpoint in one step. Raises OutputError when there is no room."""
         try:
             save({**state, "told": self._told}, self._checkpoint)
-        except (OSError, RuntimeError) as error:
+        except OSError as error:
             raise OutputError(f"cannot write {self._checkpoint}: {error}; free some room there and go on") from error
 
     @contextmanager
@@ -58,7 +60,7 @@ class Work:
 
     @property
     def _checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
+        return self.folder / "checkpoint.safetensors"
 
     @property
     def _log(self) -> Path:

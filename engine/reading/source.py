@@ -86,9 +86,8 @@ def require_same_columns(known: pa.Schema, seen: pa.Schema) -> pa.Schema:
     missing = [name for name in known.names if name not in seen.names]
     extra = [name for name in seen.names if name not in known.names]
     if missing or extra:
-        parts = [f"lacks {', '.join(map(repr, missing))}"] * bool(missing)
-        parts += [f"has {', '.join(map(repr, extra))} besides"] * bool(extra)
-        raise ValueError(" and ".join(parts))
+        parts = (("lacks {}", missing), ("has {} besides", extra))
+        raise ValueError(" and ".join(said.format(", ".join(map(repr, names))) for said, names in parts if names))
     if known.names != seen.names:
         raise ValueError(f"has the columns in another order ({', '.join(seen.names)})")
     for ours, theirs in zip(known, seen, strict=True):

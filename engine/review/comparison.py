@@ -1,7 +1,7 @@
-"""Two outputs compared: which entities came, went, changed their label or their borders, and how label rates moved.
+"""Compares two outputs: which entities came, went, or changed their label or borders, and how label rates moved.
 
-Knows rows and spans, no files. Entities are compared where both outputs hold the same text; rates are each output's
-own, so that yesterday's corpus can be compared with today's.
+It knows rows and spans, and no files. It compares entities where both outputs hold the same text. Rates are those of
+each whole output, so that yesterday's corpus can be compared with today's.
 """
 
 from collections import Counter
@@ -16,12 +16,12 @@ Kind = Literal["gained", "lost", "relabelled", "moved"]
 Per = Literal["rows", "characters"]
 
 RATE_UNIT = 1000
-"""Rates are entities per so many rows with entities or none found, or per so many characters of their texts."""
+"""Rates count entities per so many processed rows, or per so many characters of their texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of one entity. Relabelled: the same place; moved: the same label at an overlapping place."""
+    """What happened to one entity. Relabelled: another label at the same place. Moved: the same label overlaps it."""
 
     before: Span | None
     after: Span | None
@@ -35,9 +35,9 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class LabelChange:
-    """One label. `became` counts its entities that have another label now, `was` those that had another before.
+    """The changes of one label. `became` counts its entities that now have another label, `was` the reverse.
 
-    Rates are those of `Difference.per`; `drift` is their relative change, None where the label is new.
+    `Difference.per` is the unit of the rates. `drift` is their relative change; None means that the label is new.
     """
 
     label: str
@@ -60,7 +60,7 @@ class LabelChange:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One output: its rows, those that failed, those with an answer, and the characters of these."""
+    """Counts of one output: rows, failed rows, processed rows (`answered`), and the characters of processed rows."""
 
     rows: int = 0
     failures: int = 0
@@ -70,7 +70,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The result. `compared` rows are in both with the same text, `reworded` ones in both with another text."""
+    """The result. `compared` rows have the same text in both outputs, `reworded` rows have different texts."""
 
     old: Side
     new: Side
@@ -84,7 +84,7 @@ class Difference:
     relabelled: Mapping[tuple[str, str], int]
 
     def drifted(self, limit: float, least: int = 1) -> list[LabelChange]:
-        """Labels whose rate changed by more than `limit` (0.1 is 10 %), rarer than `least` in both left out."""
+        """Labels whose rate changed by more than `limit` (0.1 is 10 %), if one output has `least` of their entities."""
         judged = [one for one in self.labels if max(one.old, one.new) >= least]
         return [one for one in judged if one.drift is None or abs(one.drift) > limit]
 
@@ -96,7 +96,7 @@ class Difference:
 
 
 class Comparison:
-    """Adds up pairs of rows; `result` can be asked at any time. Memory does not grow with the rows."""
+    """Adds up pairs of rows. You can ask for `result` at any time. Memory does not grow with the rows."""
 
     def __init__(self, per: Per = "rows") -> None:
         self._per: Per = per
@@ -107,7 +107,7 @@ class Comparison:
         self._relabelled: Counter[tuple[str, str]] = Counter()
 
     def add(self, old: Row | None, new: Row | None) -> list[Change]:
-        """Take in a pair of rows, one of which may be missing; returns what changed."""
+        """Count a pair of rows, one of which may be missing. Returns what changed."""
         for index, row in enumerate((old, new)):
             if row is not None:
                 self._count(index, row)
@@ -138,6 +138,7 @@ class Comparison:
             self._entities[index].update(span.label for span in row.spans)
 
     def result(self) -> Difference:
+        """The difference of all pairs so far."""
         sides = [Side(**side) for side in self._sides]
         names = sorted(self._entities[0].keys() | self._entities[1].keys())
         relabelled = dict(sorted(self._relabelled.items(), key=lambda item: (-item[1], item[0])))
@@ -164,7 +165,7 @@ class Comparison:
 
 
 def changes(old: Sequence[Span], new: Sequence[Span]) -> list[Change]:
-    """What turns `old` into `new`, spans of one text; scores aside. Both are sorted and free of overlaps."""
+    """The changes from `old` to `new`, spans of one text. Scores do not count. Both are sorted and free of overlaps."""
     olds, news = {span.key: span for span in old}, {span.key: span for span in new}
     before = [span for key, span in olds.items() if key not in news]
     after = [span for key, span in news.items() if key not in olds]

@@ -1,6 +1,6 @@
-"""What `nerx extract` wrote, read back: its parts, what they say of themselves, and its rows as a stream.
+"""Reads an output of `nerx extract`: its parts, what they say of themselves, and its rows as a stream.
 
-Two outputs can be read side by side, row by row or by an id column; neither is ever held whole.
+It can read two outputs side by side, by row order or by an id column. It never holds a whole output in memory.
 """
 
 import json
@@ -27,20 +27,20 @@ from ..writing.place import staging_folder
 from ..writing.staging import Staging
 
 READ_ROWS = 4096
-"""Rows of an output that are held at once."""
+"""Rows of an output in memory at a time."""
 
 BUCKET_ROWS = 100_000
-"""Rows of one output that are held at once when two are matched by an id."""
+"""Rows of one output in memory at a time when two outputs are matched by an id."""
 
 _ROW = "__row"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row. `number` counts from 0 over the whole output; `key` is its id, or its number.
+    """One row. `number` counts from 0 over the whole output. `key` is the row's id, or its number.
 
-    `text` is None for a null and for bytes that are no UTF-8, which `has_text` tells apart. `mentions` are the texts
-    stored with the `spans`.
+    `text` is None for a null and for bytes that are no UTF-8; `has_text` tells them apart. `mentions` are the texts
+    that are stored with the `spans`.
     """
 
     number: int
@@ -53,7 +53,7 @@ class Row:
 
 
 class Enriched:
-    """An output of `nerx extract`, a file or a folder of parts. Raises CorpusError when `path` is none."""
+    """An output of `nerx extract`, a file or a folder of parts. Raises CorpusError when `path` is no such output."""
 
     def __init__(self, path: Path, *, text_column: str | None = None, id_column: str | None = None) -> None:
         self.path = path
@@ -76,16 +76,16 @@ class Enriched:
         return self.first_rows[-1]
 
     def tally(self, part: int | None = None) -> Tally:
-        """The counts that are stored in one part or in all of them. Raises OutputError when there are none."""
-        return output_tally(self.path if part is None else self.parts[part])
+        """The stored counts of one part, or of all. Raises OutputError when a part holds no counts."""
+        return sum(map(output_tally, self.parts if part is None else [self.parts[part]]), Tally())
 
     def read(self, part: int | None = None) -> Iterator[Row]:
-        """The rows in order, of one part or of all. Raises CorpusError when a part is damaged."""
+        """Yield the rows of one part, or of all, in order. Raises CorpusError when a part is damaged."""
         for batch in self.batches(part):
             yield from self.rows_of(batch)
 
     def with_entities(self, label: str | None = None) -> Iterator[Row]:
-        """The rows in order that have an entity, of `label` where it is given. Raises CorpusError as `read` does."""
+        """Yield the rows that have an entity (of `label`, if given), in order. Raises CorpusError as `read` does."""
         for batch in self.batches():
             entities = batch.column(ENTITIES.name)
             places = pc.list_parent_indices(entities)
@@ -95,7 +95,7 @@ class Enriched:
                 yield from (row for place, row in enumerate(self.rows_of(batch)) if place in wanted)
 
     def batches(self, part: int | None = None) -> Iterator[pa.RecordBatch]:
-        """The columns that make a Row, with the row's number."""
+        """Yield the columns of a Row, in record batches, with a column of row numbers."""
         wanted = (self.text_column, ENTITIES.name, ERROR.name, self.id_column)
         names = list(dict.fromkeys(name for name in wanted if name))
         for index in range(len(self.parts)) if part is None else [part]:
@@ -110,7 +110,7 @@ class Enriched:
                 raise CorpusError(f"{self.parts[index]}: damaged at or after row {number:,} ({error})") from error
 
     def rows_of(self, batch: pa.RecordBatch) -> Iterator[Row]:
-        """The rows of one of `batches`, or of a part of it."""
+        """Yield the rows of a batch that `batches` made, or of some of its rows."""
         texts = batch.column(self.text_column)
         numbers = batch.column(_ROW).to_pylist()
         keys = batch.column(self.id_column).to_pylist() if self.id_column else numbers
@@ -130,7 +130,10 @@ class Enriched:
 
 
 def unfinished(out: Path) -> tuple[Tally, dict[str, Any]]:
-    """The counts of what an unfinished run to `out` has done, and its fingerprint. Raises OutputError when damaged."""
+    """The counts of the finished rows of an unfinished run to `out`, and its fingerprint.
+
+    Raises OutputError when the fingerprint cannot be read.
+    """
     staging = Staging(staging_folder(out), pa.schema([]))
     pieces = [piece for shard in staging.pieces().values() for piece in shard]
     try:
@@ -141,9 +144,9 @@ def unfinished(out: Path) -> tuple[Tally, dict[str, Any]]:
 
 
 def matched(old: Enriched, new: Enriched) -> Iterator[tuple[Row | None, Row | None]]:
-    """The rows of both, in pairs: by id where the outputs were opened with an id column, else by order.
+    """Yield the rows of both outputs in pairs: by id if both were opened with an id column, else by order.
 
-    None stands for a row that the other output has not. Raises InputError for an id that is null or comes up twice.
+    None stands for a row that one of them lacks. Raises InputError for an id that is null or occurs twice.
     """
     if old.id_column is None or new.id_column is None:
         yield from zip_longest(old.read(), new.read())
@@ -178,7 +181,7 @@ def _unique(enriched: Enriched, place: Path) -> Iterator[Row]:
 
 
 def _scatter(enriched: Enriched, folder: Path, buckets: int) -> None:
-    """Write the rows into `buckets` files by their id, so that equal ids of two outputs meet in one bucket."""
+    """Write the rows into `buckets` files by their id, so that equal ids of two outputs are in the same bucket."""
     folder.mkdir()
     with ExitStack() as stack:
         writers: list[Any] = []

@@ -1,6 +1,6 @@
-"""Which rows of an output failed, and of what: read from its column `nerx_error`, wherever the rows come from.
+"""Which rows of an output failed, and why. It reads the column `nerx_error`.
 
-An error is reduced to its kind, which quotes nothing, so that it can be told outside of the output.
+It reduces an error to its kind. A kind quotes no text, so it can appear outside of the output.
 """
 
 import re
@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 
 from ..columns import ERROR
 from ..errors import OutputError
-from ..writing.place import staging_folder
+from ..writing.place import part_files, staging_folder
 
 FIRST_ROWS = 10
-"""So many failed rows are named; all are counted."""
+"""Number of failed rows that a report names. It counts all of them."""
 
 _KIND_ENDS = re.compile(r"[:;,(\"'`\n]")
 _KIND_CHARACTERS = 80
@@ -36,7 +36,7 @@ class FailedRow:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """All failed rows by kind, and the first of them."""
+    """The number of failed rows of each kind, and the first failed rows."""
 
     per_kind: Mapping[str, int]
     first: tuple[FailedRow, ...]
@@ -47,16 +47,15 @@ class Failures:
 
 
 def failures_of(out: Path) -> Failures:
-    """Of an output, or of what is finished of a run to it that has not ended. Raises OutputError.
+    """The failed rows of an output. If a run to it is unfinished, those of the rows that it has finished.
 
-    A row group without errors, as its statistics say, is not read.
+    Skips row groups whose statistics show no error. Raises OutputError when the output cannot be read.
     """
     pieces = sorted(staging_folder(out).glob("part-*.parquet"))
-    published = [out] if out.is_file() else sorted(out.glob("*.parquet"))
     kinds: Counter[str] = Counter()
     first: list[FailedRow] = []
     try:
-        for row, error in _errors(pieces or published):
+        for row, error in _errors(pieces or part_files(out)):
             kind = kind_of(error)
             kinds[kind] += 1
             if len(first) < FIRST_ROWS:
@@ -67,13 +66,13 @@ def failures_of(out: Path) -> Failures:
 
 
 def kind_of(error: str) -> str:
-    """What an error has in common with others of its kind: no numbers, and nothing that might quote a text."""
+    """The kind of an error: its message without numbers, and without anything that might quote a text."""
     unnumbered = _NUMBER.sub("N", error[: 2 * _KIND_CHARACTERS])
     return _KIND_ENDS.split(unnumbered, maxsplit=1)[0][:_KIND_CHARACTERS].strip()
 
 
 def _errors(parts: list[Path]) -> Iterator[tuple[int, str]]:
-    """(row, error) of each failed row, in order."""
+    """Yield (row, error) of each failed row, in order."""
     row = 0
     for part in parts:
         with pq.ParquetFile(part, pre_buffer=False) as parquet:

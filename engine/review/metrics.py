@@ -58,30 +58,30 @@ class CalibrationBin:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Everything `nerx eval` shows. Counts are strict unless said otherwise."""
+    """Everything that `nerx eval` shows. Counts are strict, except for `partial`."""
 
     texts: int
     micro: Counts
     per_label: dict[str, Counts]
-    """In the order of `labels`; labels that only gold or predictions know come after them, sorted."""
+    """Labels in the order of `labels`. Labels that occur only in gold or predictions follow, sorted."""
     macro_f1: float
-    """Mean F1 of the labels that occur in gold or predictions; a label that is in neither says nothing."""
+    """Mean F1 of the labels that occur in gold or predictions. A label that occurs in neither does not count."""
     partial: Counts
-    """An entity counts as found when a prediction of its label overlaps it; matched one to one."""
+    """Counts where an entity is found if a prediction of its label overlaps it. Matches are one to one."""
     confusion: dict[tuple[str, str], int]
-    """(gold label, predicted label) -> entities found with the right borders and the wrong label."""
+    """(gold label, predicted label) -> number of entities with the right borders and the wrong label."""
     calibration: tuple[CalibrationBin, ...]
     """Bins that hold at least one prediction."""
     calibration_error: float
     """Expected calibration error: mean |score - precision| of the bins, weighted by their counts
     (Naeini et al. 2015, Guo et al. 2017)."""
     seen: Counts
-    """Entities whose mention, character for character, also stands in the training seeds."""
+    """Counts of entities whose mention occurs in the training seeds, character for character."""
     unseen: Counts
-    """All other entities: what was learned rather than memorised."""
+    """Counts of all other entities. A model cannot have memorised these."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; confusion, most frequent first, as a list of {gold, predicted, count}."""
+        """Plain JSON types. Confusion is a list of {gold, predicted, count}, most frequent first."""
         ranked = sorted(self.confusion.items(), key=lambda item: (-item[1], item[0]))
         return {
             "texts": self.texts,
@@ -110,8 +110,8 @@ def evaluate(
 ) -> Evaluation:
     """Score `predicted` against `gold`, text by text.
 
-    `gold[i]` and `predicted[i]` are the spans of `texts[i]`; neither list overlaps itself. `labels` are those that
-    were asked for, and set the order of the table. `seen` holds the mentions of the training seeds.
+    `gold[i]` and `predicted[i]` are the spans of `texts[i]`. The spans of one list do not overlap. `labels` are the
+    labels of the adapter, in the order of the table. `seen` holds the mentions of the training seeds.
     Raises ValueError when the three sequences differ in length.
     """
     if not len(gold) == len(predicted) == len(texts):
@@ -174,10 +174,10 @@ class _Tally:
 
 
 def overlap_counts(gold: Iterable[Span], predicted: Iterable[Span]) -> Counts:
-    """Counts where one shared character and the same label are enough; every span is matched at most once.
+    """Counts that need only one shared character and the same label. Every span is matched at most once.
 
-    One sweep from the left finds a largest matching, because neither list overlaps itself: a gold span that reaches
-    past the first prediction leaves that prediction no other partner.
+    One sweep from the left finds a largest matching, because the spans of one list do not overlap: if a gold span
+    reaches past the first prediction, that prediction has no other partner.
     """
     gold_of, predicted_of = _by_label(gold), _by_label(predicted)
     total = Counts()
@@ -196,7 +196,7 @@ def overlap_counts(gold: Iterable[Span], predicted: Iterable[Span]) -> Counts:
 
 
 def calibration_bins(scored: Sequence[tuple[float, bool]]) -> tuple[CalibrationBin, ...]:
-    """Bins of (score, was right) pairs, lowest first, empty ones left out. Scores beyond [0, 1] go to the end bins."""
+    """Bins of (score, was right) pairs, lowest first, without empty bins. Scores beyond [0, 1] go to the end bins."""
     members: defaultdict[int, list[tuple[float, bool]]] = defaultdict(list)
     for score, right in scored:
         members[min(max(int(score * BINS), 0), BINS - 1)].append((score, right))
@@ -213,13 +213,13 @@ def calibration_bins(scored: Sequence[tuple[float, bool]]) -> tuple[CalibrationB
 
 
 def expected_calibration_error(bins: Sequence[CalibrationBin]) -> float:
-    """Mean distance of score and precision over all predictions; 0 without any."""
+    """Mean distance between score and precision over all predictions; 0 if there is none."""
     gap = sum(b.count * abs(b.mean_score - b.precision) for b in bins)
     return _fraction(gap, sum(b.count for b in bins))
 
 
 def _by_key(spans: Sequence[Span]) -> dict[tuple[int, int, str], Span]:
-    """One span a key, in order of place: a repeated span counts once."""
+    """One span per key, in order of place. A repeated span counts once."""
     return {span.key: span for span in sorted(spans)}
 
 

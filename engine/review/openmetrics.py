@@ -1,11 +1,11 @@
 """A run report as OpenMetrics text, for the textfile collector of Prometheus' node_exporter.
 
-All are gauges, also what could be called a counter: they tell of the last run and start again with the next. That also
-keeps the file readable by collectors that know only the older Prometheus format, which has no `_total` rule.
+All metrics are gauges, even those that could be counters: they describe the last run and start again with the next.
+So collectors that know only the older Prometheus format, without the `_total` rule, can read the file too.
 Format: https://prometheus.io/docs/specs/om/open_metrics_spec/
 
-Written here and not by prometheus_client, which would be one more dependency of every run for twenty lines: it writes
-counts as floats (`nerx_rows 10.0`), and it is the judge in tests, which parse each file with it.
+nerx writes the format itself. prometheus_client would be one more dependency of every run for twenty lines, and it
+writes counts as floats (`nerx_rows 10.0`). It is the judge in tests, which parse each file with it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ class Family:
     unit: str = ""
 
     def render(self, common: Labels) -> Iterator[str]:
-        """Its lines, each sample with the `common` labels too."""
+        """The lines of this metric. Each sample also gets the `common` labels."""
         yield f"# TYPE {self.name} gauge"
         if self.unit:
             yield f"# UNIT {self.name} {self.unit}"
@@ -37,7 +37,7 @@ class Family:
 
 
 def openmetrics(report: RunReport) -> str:
-    """The whole file. Every sample is labelled with the output, so that files of several jobs can stand together."""
+    """The whole file. Every sample has the output as a label, so that a collector can read files of several jobs."""
     counts = report.to_dict()
     common = {"output": str(counts.get("out") or counts["options"].get("out") or "")}
     lines = [line for family in _families(report) if family.samples for line in family.render(common)]
@@ -60,8 +60,8 @@ def _families(report: RunReport) -> Iterator[Family]:
     kinds = counts.get("failures_per_kind", {})
     yield _by("nerx_kind_failed_rows", "Rows with a nerx_error, per kind of error.", "kind", kinds)
     for name, value, text in (
-        ("nerx_rounds_per_text", report.rounds_per_text, "Decoding rounds a text took on average."),
-        ("nerx_acceptance_ratio", report.acceptance_rate, "Share of drafted tokens that stood."),
+        ("nerx_rounds_per_text", report.rounds_per_text, "Mean number of decoding rounds per text."),
+        ("nerx_acceptance_ratio", report.acceptance_rate, "Share of drafted tokens that the model kept."),
     ):
         if value is not None:
             yield _single(name, text, value, "ratio" if name.endswith("ratio") else "")
@@ -69,14 +69,14 @@ def _families(report: RunReport) -> Iterator[Family]:
 
 
 _COUNTS = {
-    "rows": "Rows that the run accounts for, with those of runs that it went on from.",
+    "rows": "Rows that are finished, including those of earlier runs.",
     "resumed_rows": "Rows that earlier runs had finished.",
-    "texts": "Rows of them whose text is not null.",
-    "repeats": "Texts that were like one before and not read again.",
-    "entities": "Entities found in them.",
-    "failures": "Rows of them with a nerx_error.",
+    "texts": "Finished rows whose text is not null.",
+    "repeats": "Texts that are equal to an earlier one and were not read again.",
+    "entities": "Entities found in the finished rows.",
+    "failures": "Finished rows with a nerx_error.",
     "characters_in": "Characters in the texts that were processed.",
-    "characters_read": "Characters of them that were read.",
+    "characters_read": "Characters of these texts that were read.",
     "tokens": "Tokens read by the model.",
 }
 

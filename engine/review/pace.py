@@ -1,6 +1,6 @@
-"""How fast an adapter reads texts here, in each way that it can: for a user to choose by, on their own machine.
+"""Times each way in which an adapter can read texts on this machine, so that a user can choose one.
 
-Knows nothing of files. Every way works on the same texts in the same batches; what is compared are ratios within a run.
+It knows no files. Every way works on the same texts in the same batches. Only ratios within one run are compared.
 """
 
 import time
@@ -20,18 +20,19 @@ from .metrics import Counts
 Way = Literal["one pass", "exact", "fast", "step by step"]
 
 BATCH = 16
-"""Texts in a batch. More are no faster on a CPU, where this is measured most."""
+"""Texts in a batch. On a CPU larger batches are no faster."""
 
 STEP_SHARE = 8
-"""Step by step only every eighth batch is decoded and the time scaled: it shows what drafting saves, not more."""
+"""`step by step` decodes every eighth batch and scales the time. It only has to show what drafting saves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """One way at one precision. `one pass` reads prompt and answer once, which no way of writing the answer can beat.
+    """The time of one way at one precision. `one pass` reads prompt and answer once: no way can be faster.
 
-    seconds: for all texts. times_one_pass: against the one pass of the same precision. rounds: passes a text after the
-    prompt's. agreement: F1 of the mentions found with those of the first exact way, in percent; None for a mere read.
+    seconds: for all texts. times_one_pass: the time as a multiple of `one pass` at the same precision. rounds: passes
+    per text after that over the prompt. agreement: F1 in percent of the mentions, with those of the first `exact` as
+    gold; None for `one pass`, which finds none.
     """
 
     way: Way
@@ -51,7 +52,7 @@ class Pace:
 def measure(
     load: Callable[[Precision], Extractor], texts: Sequence[str], precisions: Sequence[Precision]
 ) -> Iterator[Pace]:
-    """Time every way, one precision after the other; `load` gives the extractor. Tokens are those of the texts."""
+    """Time every way, one precision after the other. `load` makes the extractor. Tokens are those of the texts."""
     reference: list[Decoded] | None = None
     for precision in precisions:
         extractor = load(precision)
@@ -74,7 +75,7 @@ def measure(
 
 
 def _reading(decoder: Decoder, groups: Sequence[Sequence[SourceTokens]], answers: Sequence[Decoded]) -> float:
-    """Seconds that it takes to read all texts and their answers, once."""
+    """Seconds to read all texts and their answers once."""
     rest = iter(answers)
     began = time.perf_counter()
     for group in groups:
@@ -108,7 +109,7 @@ class _Pacer:
 
 
 def _groups(extractor: Extractor, texts: Sequence[str]) -> list[list[SourceTokens]]:
-    """The beginnings of the texts, as much as one chunk holds, in batches of like lengths."""
+    """The texts in batches of similar lengths. Each text is cut to one chunk."""
     limit = extractor.chunk_tokens
     sources = [extractor.model.encoder.encode_source(text) for text in texts]
     sources = [source.part(0, min(len(source), limit)) for source in sources if len(source)]

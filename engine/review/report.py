@@ -1,6 +1,6 @@
-"""The account of one run of a command: what it read and wrote, with which versions, how it ended. No text of any row.
+"""The report of one run of a command: what it read and wrote, with which versions, and how it ended.
 
-Holds what orchestrators and auditors ask for afterwards, so it is written after a failure as well as after a success.
+It is for orchestrators and auditors, so it is written after a failure too. It holds no text of any row.
 """
 
 import platform
@@ -16,14 +16,15 @@ from ..tally import SCORE_BINS
 from ..version import __version__
 
 LIBRARIES = ("torch", "transformers", "peft", "pyarrow")
-"""What decides on an output besides nerx, Python, the adapter and its base."""
+"""Libraries whose versions can change an output."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """One run. `counts` is a RunSummary as a mapping, of what is kept where the run did not finish; empty before it.
+    """One run. `reason` is `done`, `interrupted`, or the error. `digests` are those of adapter, base and input.
 
-    `reason` is `done`, `interrupted`, or the error. `digests` are those of adapter, base and input.
+    `counts` is a RunSummary as a mapping. After an unfinished run it counts the rows that are kept; it is empty if the
+    run ended before its first row.
     """
 
     exit_code: int
@@ -36,16 +37,16 @@ class RunReport:
 
     @property
     def rounds_per_text(self) -> float | None:
-        """Decoding rounds a processed text took on average; None before there is one."""
+        """Mean number of decoding rounds per text; None if there is no text."""
         return _share(self.counts.get("rounds"), self.counts.get("texts"))
 
     @property
     def acceptance_rate(self) -> float | None:
-        """The share of drafted tokens that stood; None before there is one."""
+        """The share of drafted tokens that the model kept; None if there are none."""
         return _share(self.counts.get("accepted"), self.counts.get("drafted"))
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: the counts, and beside them how they came about. Credentials in URIs are left out."""
+        """For JSON: the counts, and how they came about. Leaves out credentials in URIs."""
         derived = {
             "score_bins": SCORE_BINS,
             "rounds_per_text": self.rounds_per_text,
@@ -67,13 +68,13 @@ class RunReport:
 
 
 def versions() -> dict[str, str]:
-    """Of nerx, Python and LIBRARIES, which are not loaded for it."""
+    """The versions of nerx, Python and LIBRARIES. It does not load them."""
     found = {"nerx": __version__, "python": platform.python_version()}
     return found | {name: version(name) for name in LIBRARIES}
 
 
 def _plain(value: Any) -> Any:
-    """As JSON knows it."""
+    """`value` as JSON types."""
     if isinstance(value, Mapping):
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):

@@ -1,6 +1,6 @@
-"""Whether an output is what it says: every row keeps the promises, counts are those stored, digests those recorded.
+"""Checks an output: the rules of every row, the stored counts, and the recorded digests.
 
-Problems are told by place and never quote a text. Loads no model.
+A problem names its place and never quotes a text. This module loads no model.
 """
 
 from collections.abc import Iterator
@@ -19,23 +19,23 @@ from ..writing.place import part_name
 from .enriched import Enriched, Row
 
 MOST_PROBLEMS = 20
-"""So many are told; all are counted."""
+"""Number of problems that are listed. All are counted."""
 
 _SAME_IN_ALL_PARTS = ("adapter", "base_digest", "options", "text_column", "offset_unit")
 _COUNTED = ("rows", "texts", "entities", "entities_per_label", "failures", "characters_in")
-"""Counts that the rows themselves give."""
+"""The counts that can be made from the rows alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was checked. `checks` are words for people; an empty `problems` means that all of it holds."""
+    """What was checked. `checks` names it in words. If `problems` is empty, the output is sound."""
 
     rows: int
     entities: int
     checks: tuple[str, ...]
     problems: tuple[str, ...]
     count: int
-    """Of all problems, also those beyond MOST_PROBLEMS."""
+    """The number of all problems, including those beyond MOST_PROBLEMS."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -43,7 +43,7 @@ class Verification:
 
 
 def verify(enriched: Enriched, adapter: Path | None = None) -> Verification:
-    """Read an output from end to end; with `adapter`, also compare its folder with the one that was recorded."""
+    """Read an output from start to end. With `adapter`, also compare that folder with the recorded adapter."""
     checks = ["every row", "counts", "metadata"]
     problems = list(_metadata_problems(enriched))
     count = len(problems)
@@ -66,7 +66,7 @@ def verify(enriched: Enriched, adapter: Path | None = None) -> Verification:
 
 
 def row_problem(row: Row) -> str | None:
-    """The first promise that a row breaks, None for a sound one."""
+    """The first rule that a row breaks; None if it breaks none."""
     if problem := broken_rule(Extraction(row.spans, row.error), row.text, has_text=row.has_text):
         return problem
     for span, mention in zip(row.spans or (), row.mentions, strict=True):
@@ -89,27 +89,27 @@ def _count_problems(enriched: Enriched, part: int, counted: Tally) -> Iterator[s
         return
     for field in _COUNTED:
         if getattr(stored, field) != getattr(counted, field):
-            yield f"{name}: its rows give {field} {getattr(counted, field)}, stored is {getattr(stored, field)}"
+            yield f"{name}: its rows give {field} {getattr(counted, field)}, but {getattr(stored, field)} is stored"
     if stored.characters_in != stored.characters_read:
-        yield f"{name}: {stored.characters_read:,} of {stored.characters_in:,} characters were read"
-    # Outputs of before there were histograms have none, or after a retry not all.
+        yield f"{name}: only {stored.characters_read:,} of {stored.characters_in:,} characters were read"
+    # Older outputs have no histograms, or after a retry only some.
     if sum(map(sum, stored.scores.values())) == stored.entities and stored.scores != counted.scores:
-        yield f"{name}: the scores of its rows are not those that were counted"
+        yield f"{name}: the scores of its rows differ from the stored histogram"
 
 
 def _metadata_problems(enriched: Enriched) -> Iterator[str]:
     first = enriched.facts[0]
     if not first.get("adapter"):
-        yield "metadata: does not say which adapter made it"
+        yield "metadata: the output does not say which adapter made it"
     if first.get("offset_unit") != OFFSET_UNIT:
         yield f"metadata: offset unit {first.get('offset_unit')!r}, not {OFFSET_UNIT!r}"
     for part, facts in zip(enriched.parts, enriched.facts, strict=True):
         changed = [name for name in _SAME_IN_ALL_PARTS if facts.get(name) != first.get(name)]
         if changed:
-            yield f"{part.name}: another {', '.join(changed)} than {enriched.parts[0].name}"
+            yield f"{part.name}: was made with another {', '.join(changed)} than {enriched.parts[0].name}"
     numbers = [part.name for part in enriched.parts if part.name.startswith("part-")]
     expected = [part_name(index) for index in range(len(numbers))]
-    # Of a growing output, parts may go with their inputs.
+    # A growing output loses parts when inputs are gone.
     if enriched.path.is_dir() and INPUT not in first and numbers != expected:
         yield f"{next(name for name in expected if name not in numbers)}: missing"
 
@@ -123,11 +123,11 @@ def _adapter_problems(enriched: Enriched, adapter: Path) -> Iterator[str]:
         yield str(error)
         return
     if card.digest != recorded.get("adapter"):
-        yield f"adapter {adapter}: has digest {card.digest}, the output was made with {recorded.get('adapter')}"
+        yield f"adapter {adapter}: has digest {card.digest}, but the output was made with {recorded.get('adapter')}"
     if card.base_digest != recorded.get("base_digest"):
-        yield f"adapter {adapter}: made for base {card.base_digest}, the output with {recorded.get('base_digest')}"
+        yield f"adapter {adapter}: is for base {card.base_digest}, the output with {recorded.get('base_digest')}"
     if _base_at_hand(adapter) and base_digest(base_folder(card.base)) != card.base_digest:
-        yield f"base {card.base}: is not the one that the adapter was made for"
+        yield f"base {card.base}: is not the base that the adapter was made for"
 
 
 def _base_at_hand(adapter: Path) -> bool:

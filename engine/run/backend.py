@@ -11,12 +11,14 @@ from .config import ExtractConfig
 from .summary import RunSummary
 
 ROWS_AT_ONCE = {True: 256, False: 4096}
-"""Rows between two looks at progress and at `stop`, on a CPU and on a GPU: seconds, and some full forward passes."""
+"""Rows per batch on a CPU (True) and on a GPU (False). Between batches a run reports progress and asks `stop`.
+
+On a CPU a batch takes seconds; on a GPU it fills some forward passes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Backend:
-    """What extracts, loaded here or yet to be loaded by workers, and the `run(corpus, extractor, sink)` for it."""
+class Loaded:
+    """An extractor, and the `run(corpus, extractor, sink)` that uses it. Ray workers load theirs later."""
 
     extractor: Any
     run: Callable[..., RunSummary]
@@ -24,8 +26,8 @@ class Backend:
 
 
 @contextmanager
-def loaded(config: ExtractConfig, origin: Origin, *, here: bool = False) -> Iterator[Backend]:
-    """The extractor that `config` asks for; with `here` in this process, whatever it says of a backend.
+def loaded(config: ExtractConfig, origin: Origin, *, here: bool = False) -> Iterator[Loaded]:
+    """The extractor that `config` asks for. `here` loads it in this process, whatever backend `config` names.
 
     Raises AdapterError, and InputError where Ray is missing or its cluster too small.
     """
@@ -40,10 +42,10 @@ def loaded(config: ExtractConfig, origin: Origin, *, here: bool = False) -> Iter
 
         with ray_backend.cluster(config.workers, gpus=config.device in ("auto", "cuda")) as pool:
             recipe = ray_backend.ExtractorRecipe(str(config.adapter), settings)
-            yield Backend(recipe, partial(ray_backend.run, pool=pool), ROWS_AT_ONCE[pool.gpus_each == 0])
+            yield Loaded(recipe, partial(ray_backend.run, pool=pool), ROWS_AT_ONCE[pool.gpus_each == 0])
         return
     from ..tagging.extractor import Extractor
     from . import pipeline
 
     extractor = Extractor.load(config.adapter, **settings)
-    yield Backend(extractor, pipeline.run, ROWS_AT_ONCE[extractor.model.device.type == "cpu"])
+    yield Loaded(extractor, pipeline.run, ROWS_AT_ONCE[extractor.model.device.type == "cpu"])

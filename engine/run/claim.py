@@ -1,8 +1,8 @@
-"""The part of a worker process in a run that another process, the driver, has opened and will finish: one shard.
+"""Lets many worker processes share one run: each claims a shard. The driver opens the run and finishes it.
 
-All of them work in the driver's staging folder, on a filesystem that they share. Two files there keep them apart:
-`shard-<number>.lock` is held while a shard is worked on, so that a worker taken for dead and its successor never write
-the same shard; and `owner` tells which driver the folder belongs to, which a worker looks at before every batch.
+All workers write to the driver's staging folder, on a filesystem that they share. Two files there keep them apart.
+A worker holds `shard-<number>.lock` while it works on a shard. So a worker that seemed dead and its successor never
+write the same shard. `owner` names the driver of the folder, and a worker reads it before every batch.
 """
 
 from dataclasses import dataclass, replace
@@ -15,19 +15,19 @@ from ..reading.corpus import Shard
 from ..writing.staging import Staging
 
 TRIES = 5
-"""Of the same rows, before a run gives up on workers that die: a text that kills one would kill each."""
+"""Workers may die so often on the same rows before the run gives up. A text that kills one worker would kill each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """The driver's sign that the run goes on: the file `path` holds `value`. Withdrawn when a `with` block ends."""
+    """The driver's sign that the run goes on: the file `path` holds `value`. The end of a `with` block withdraws it."""
 
     path: Path
     value: str
 
     @classmethod
     def of(cls, staging: Staging) -> "Token":
-        """For the process that holds the output's lock."""
+        """The token of the process that holds the output's lock."""
         return cls(staging.owner, staging.owner.read_text())
 
     def __enter__(self) -> "Token":
@@ -37,11 +37,14 @@ class Token:
         self.withdraw()
 
     def withdraw(self) -> None:
-        """Have every worker stop after its batch, and keep what it has."""
+        """Tell every worker to stop after its batch. It keeps the rows that it has."""
         self.path.unlink(missing_ok=True)
 
     def is_withdrawn(self) -> bool:
-        """Raises NerxError when another driver has taken over: what this worker has not published is dropped then."""
+        """Whether the driver asks workers to stop.
+
+        Raises NerxError when another driver has taken over. This worker then drops the rows that it has not published.
+        """
         try:
             value = self.path.read_text()
         except FileNotFoundError:
@@ -52,9 +55,9 @@ class Token:
 
 
 class Claim:
-    """The right to work on `shard`, which one process has at a time. Use as a context manager.
+    """The right to work on `shard`. One process has it at a time. Use it as a context manager.
 
-    Entering waits for whoever works on the shard; the system frees the claim of a process that has died.
+    It waits on entry while another process works on the shard. The system frees the claim of a process that dies.
     """
 
     def __init__(self, staging: Staging, shard: Shard) -> None:
@@ -71,9 +74,9 @@ class Claim:
         self._lock.release()
 
     def pending(self) -> Shard | None:
-        """The shard, with what is done of it to be skipped; None when it is finished. Counts as a try.
+        """The shard, which skips the rows that are done; None when it is finished. Each call counts as a try.
 
-        Raises NerxError when TRIES workers of this driver have begun after the same rows and gone no further.
+        Raises NerxError when TRIES workers of this driver began at the same row and none finished a piece.
         """
         done = sum(piece.rows for piece in self._staging.pieces(self._shard.index).get(self._shard.index, []))
         if done >= self._shard.rows:
@@ -89,7 +92,7 @@ class Claim:
         if count >= TRIES:
             first = self._shard.cut.first_row + done
             raise NerxError(
-                f"{self._shard.path}: {TRIES} workers died in turn on the rows from {first:,}, of too little memory "
-                "perhaps; what is finished is kept, lower --batch-tokens or --workers and run again"
+                f"{self._shard.path}: {TRIES} workers died one after another on the rows from {first:,}, perhaps for "
+                "lack of memory; finished rows are kept: lower --batch-tokens or --workers and run again"
             )
         path.write_text(f"{place}{count + 1}")

@@ -1,6 +1,6 @@
-"""What `extract` is told: one flat config, whose options are checked together before anything is read.
+"""The config of `extract`: one flat object. It checks its options together, before anything is read.
 
-Loads nothing heavy: the command line takes its defaults from here.
+This module loads nothing heavy, because the command line takes its defaults from here.
 """
 
 import re
@@ -18,21 +18,21 @@ Mode = Literal["exact", "fast"]
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 Backend = Literal["local", "ray"]
 
-ON_WHAT_IS_THERE = "it works on the rows of the output that is there"
-_IN_A_FOLDER = "it works on a folder of this machine, or one that it mounts"
+ON_WHAT_IS_THERE = "--retry-failed works only on rows of a finished output"
+_IN_A_FOLDER = "the output must be a folder on this machine, or one that it mounts"
 _TOGETHER = {
-    ("--incremental", "--shard"): "a growing folder has one writer; give each machine inputs and a folder of its own",
-    ("--incremental", "--limit"): "the first rows of a growing folder would be all that it ever reads",
-    ("--incremental", "--text-unit file"): "it makes a part for each input, and would make one for each text",
+    ("--incremental", "--shard"): "a growing folder has one writer; give each machine its own inputs and folder",
+    ("--incremental", "--limit"): "nerx would never read the other rows of these inputs",
+    ("--incremental", "--text-unit file"): "--incremental makes a part for each input, which is each text here",
     ("--retry-failed", "--incremental"): ON_WHAT_IS_THERE,
     ("--retry-failed", "--shard"): ON_WHAT_IS_THERE,
     ("--retry-failed", "--limit"): ON_WHAT_IS_THERE,
     ("--retry-failed", "--overwrite"): ON_WHAT_IS_THERE,
     ("--incremental", "an --out in a store"): _IN_A_FOLDER,
-    ("--incremental", "--backend ray"): "what is new since the last run is worked on by one process",
-    ("--retry-failed", "--backend ray"): "what has failed is worked on by one process",
+    ("--incremental", "--backend ray"): "--incremental works in one process",
+    ("--retry-failed", "--backend ray"): "--retry-failed works in one process",
     ("--retry-failed", "an --out in a store"): _IN_A_FOLDER,
-    ("--shard", "an --out in a store"): _IN_A_FOLDER + "; give each machine inputs and a prefix of its own",
+    ("--shard", "an --out in a store"): _IN_A_FOLDER + "; give each machine its own inputs and its own prefix",
 }
 _NEEDS = {
     "--workers": ("--backend ray",),
@@ -43,7 +43,7 @@ _NEEDS = {
 
 @dataclass(frozen=True, slots=True)
 class FailureLimit:
-    """How many rows may fail before a finished run is no success: `number`, or that many in a hundred."""
+    """How many rows may fail in a successful run: `number` rows, or `number` percent of the rows."""
 
     number: float
     is_percent: bool
@@ -53,68 +53,68 @@ class FailureLimit:
 
     @classmethod
     def parse(cls, text: str) -> "FailureLimit":
-        """Of `20`, `5%` or `0.5%`. Raises InputError."""
+        """The limit that `20`, `5%` or `0.5%` says. Raises InputError for anything else."""
         if not re.fullmatch(r"\d+|\d+(\.\d+)?%", text):
-            raise InputError(f"--max-failures {text!r}: write a number of rows, or a share such as 5%")
+            raise InputError(f"--max-failures {text!r}: give a number of rows, or a share such as 5%")
         return cls(float(text.removesuffix("%")), text.endswith("%"))
 
     def require(self, failures: int, rows: int) -> None:
-        """Raises TooManyFailuresError when more of `rows` have failed."""
+        """Raises TooManyFailuresError when `failures` of `rows` rows are too many."""
         allowed = self.number * rows / 100 if self.is_percent else self.number
         if failures > allowed:
             raise TooManyFailuresError(
-                f"{failures:,} rows failed, more than --max-failures {self}; the output is complete, its column "
-                "nerx_error says why, and --retry-failed tries these rows again"
+                f"{failures:,} rows failed, more than --max-failures {self}; the output is complete; its column "
+                "nerx_error says why they failed, and --retry-failed tries them again"
             )
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractConfig:
-    """What `extract` is told. Raises InputError for values and options that make no sense together, or not alone."""
+    """All options of `extract`. Raises InputError for a wrong value, and for options that do not go together."""
 
     corpus: tuple[str, ...]
-    """Parquet, JSONL, CSV and text: files, folders, globs and URIs of object stores."""
+    """What to read: Parquet, JSONL, CSV and text, as files, folders, globs and URIs of object stores."""
     adapter: Path = Path("nerx-adapter")
     """The folder that `fit` made."""
     out: str | None = None
     """A `.parquet` file or a folder, here or in a store; None is CORPUS.nerx.parquet beside a single input."""
     overwrite: bool = False
-    """Replace what is at `out`, at the end."""
+    """Replace what is at `out`. This happens at the end of the run."""
     text_column: str | None = None
     """The column to read; None is `text`, or the only column of strings."""
     id_column: str | None = None
-    """A column that must be there and is never taken for the text."""
+    """A column that the input must have. nerx never takes it for the text."""
     text_unit: TextUnit = "line"
-    """What a text is in `.txt` files: a line, or the whole file."""
+    """What counts as one text in `.txt` files: a line, or the whole file."""
     limit: int | None = None
-    """Read the first rows only, so many."""
+    """Read only so many rows, the first ones."""
     min_score: float | None = None
     """Drop entities below this probability, from 0 to 1; None is the adapter's own."""
     max_failures: str = "50%"
-    """A number of rows or a share of them: more failing is no success. One bad row must not fail a night's run, and
-    most rows failing is the machine's fault and not theirs."""
+    """The most rows that may fail in a successful run: a number, or a share such as `5%`. One bad row must not fail a
+    night's run. If most rows fail, the machine is at fault and not the rows."""
     incremental: bool = False
     """Add what is new or changed to the folder `out`."""
     prune: bool = False
-    """Drop the rows of inputs that are gone; for `incremental`."""
+    """Drop the rows of inputs that are gone. Only with `incremental`."""
     retry_failed: bool = False
-    """Extract once more from the failed rows of a finished output, and read no corpus."""
+    """Extract again from the failed rows of a finished output. The corpus is not read."""
     noop_code: int = 0
-    """What the command exits with when there was nothing to do; for `incremental` and `retry_failed`."""
+    """The exit code of the command if there is nothing to do. Only with `incremental` or `retry_failed`."""
     shard: str | None = None
-    """`2/4`: do the second of four shares of the corpus; all of them fill the folder `out`."""
+    """`2/4` does the second of four shares of the corpus. All shares fill the folder `out`."""
     batch_tokens: int | None = None
-    """Padded tokens in one forward pass, prompt and answer; None is by device. Less needs less memory."""
+    """Padded tokens in one forward pass, prompt and answer. Fewer need less memory. None is by device."""
     mode: Mode = "exact"
-    """`fast` takes the drafter's word for it, without generation: other entities."""
+    """`exact` decodes. `fast` keeps what the drafter proposes: it is quicker and finds other entities."""
     precision: Precision = "auto"
-    """Of the weights; `auto` is float32 on a CPU and bfloat16 elsewhere."""
+    """Number format of the weights. `auto` is float32 on a CPU and bfloat16 elsewhere."""
     backend: Backend = "local"
     """Where to work: in this process, or on a Ray cluster."""
     workers: int | None = None
-    """Processes of the Ray cluster; None is one a GPU, else one a CPU."""
+    """Worker processes on the Ray cluster. None is one per GPU, or one per CPU where there is no GPU."""
     work_dir: Path | None = None
-    """Where an output in a store is built before it is uploaded; None is in $XDG_STATE_HOME."""
+    """Where nerx builds an output before it uploads it to a store. None is a folder in $XDG_STATE_HOME."""
     device: str = "auto"
     """Where the model runs: auto, cpu, cuda, mps."""
     base: str | None = None
@@ -132,7 +132,7 @@ class ExtractConfig:
 
     @property
     def target(self) -> Path:
-        """The path of the output, also where nothing was said. For one in a store `out` has the whole URI."""
+        """The path of the output, given or by default. For an output in a store `out` holds the whole URI."""
         return Path(self.out) if self.out else default_output(self.corpus, folder=self.incremental or bool(self.shard))
 
     @property
@@ -153,7 +153,7 @@ class ExtractConfig:
             raise InputError(f"--min-score {self.min_score}: a probability is from 0 to 1")
 
     def _given(self) -> Mapping[str, object]:
-        """Options by the names that messages call them; those that are false are not given."""
+        """Options by their names in messages. A false value means that the option is not given."""
         return {
             "--incremental": self.incremental,
             "--retry-failed": self.retry_failed,
@@ -176,14 +176,14 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
 
 
 def default_output(corpus: tuple[str, ...], *, folder: bool = False) -> Path:
-    """`CORPUS.nerx.parquet` beside a single input, `CORPUS.nerx` for a folder.
+    """The output beside a single input: `CORPUS.nerx.parquet`, or `CORPUS.nerx` if `folder`.
 
-    Raises InputError where "beside" has no one meaning.
+    Raises InputError for several inputs and for an input in a store: then the user has to name the output.
     """
     if "://" in corpus[0]:
-        raise InputError("an input in a store: say with --out where the result goes")
+        raise InputError("an input in a store: give --out, which says where the output goes")
     if len(corpus) > 1 or (set("*?[") & set(corpus[0]) and not Path(corpus[0]).exists()):
-        raise InputError("several inputs: say with --out where the result goes")
+        raise InputError("several inputs: give --out, which says where the output goes")
     source = Path(corpus[0])
     stem = source.name if source.is_dir() else source.name.removesuffix(".gz").rpartition(".")[0]
     return source.with_name(f"{stem or source.resolve().name}.nerx{'' if folder else '.parquet'}")

@@ -1,4 +1,4 @@
-"""What a run would read and how long it would take: counted, and timed on a sample. Writes nothing."""
+"""Estimates a run: counts what it would read, and times a sample of it. Writes nothing."""
 
 import random
 import time
@@ -10,20 +10,20 @@ from .pipeline import TextExtractor
 from .summary import DryRun
 
 SAMPLE_TEXTS = 32
-"""Timed by a dry run; drawn evenly from the whole corpus, so that its long texts are among them."""
+"""Number of texts that a dry run times. They are drawn evenly from the whole corpus, so long texts are among them."""
 
 SAMPLE_CHARACTERS = 4000
-"""As much of a sampled text is timed; longer ones are worked on in chunks, at a cost that grows with their length."""
+"""Characters of a sampled text that are timed. The cost of longer texts grows with their length, chunk by chunk."""
 
 
 def dry_run(corpus: Corpus, extractor: TextExtractor | None = None, *, sample_texts: int = SAMPLE_TEXTS) -> DryRun:
-    """Count what is there; with an extractor, time it on a sample and scale by characters."""
+    """Count the corpus. With an extractor, also time a sample and scale the time by characters."""
     counted, sample = survey(corpus, sample_texts)
     return _estimate(counted, extractor, sample) if extractor and sample else counted
 
 
 def survey(corpus: Corpus, sample_texts: int = SAMPLE_TEXTS) -> tuple[DryRun, list[str]]:
-    """The counts of a corpus, and the first SAMPLE_CHARACTERS of some texts; each has the same chance."""
+    """The counts of a corpus, and the first SAMPLE_CHARACTERS of some texts. Each text has the same chance."""
     draw = random.Random(0)
     sample: list[str] = []
     rows = texts = characters = 0

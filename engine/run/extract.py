@@ -1,6 +1,6 @@
-"""`extract`: a config in, an output out. Every way to run it is here: whole, a share, incremental, a retry, on Ray.
+"""`extract`: a config in, an output out. It runs a whole corpus, a share, an increment or a retry, here or on Ray.
 
-What each way needs is imported when it is taken: to find that nothing is new takes neither torch nor pyarrow.
+Each way imports what it needs when it runs. So a run that finds nothing new loads neither torch nor pyarrow.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..reading.corpus import Corpus
     from ..writing.growing import GrowingOutput
     from ..writing.increment import Increment
-    from .backend import Backend
+    from .backend import Loaded
     from .pipeline import RunSink
 
 Tell = Callable[[ExtractEvent], None]
@@ -30,11 +30,11 @@ def extract(
 ) -> RunSummary:
     """Extract entities as `config` says, and publish the output: all of it, or nothing.
 
-    `progress` hears of every stage and batch. `stop` is asked before every batch: when it says so what is finished is
-    kept, the summary says `interrupted`, and the same call goes on from there.
+    `progress` gets an event for every stage and batch. `extract` asks `stop` before every batch. When it returns True,
+    finished rows are kept, the summary says `interrupted`, and the same call continues from there.
 
-    Raises AdapterError, CorpusError for the inputs, OutputError for the place to write to, OutputLockedError while
-    another run holds it. Nothing is loaded before what can be refused at once.
+    Raises AdapterError, CorpusError for the inputs, OutputError for the output, and OutputLockedError while another run
+    holds it. Cheap checks come before a model is loaded.
     """
     job = _Job.of(config, progress, stop)
     if config.retry_failed:
@@ -43,9 +43,9 @@ def extract(
 
 
 def estimate(config: ExtractConfig, progress: Tell | None = None) -> DryRun:
-    """Count what `extract` would read, and time a sample of it in this process; writes nothing.
+    """Count what `extract` would read, and time a sample of it in this process. Write nothing.
 
-    Raises what `extract` raises for adapter and inputs.
+    Raises the errors of `extract` for the adapter and the inputs.
     """
     if config.retry_failed:
         raise InputError(f"--retry-failed and --dry-run do not go together: {ON_WHAT_IS_THERE}")
@@ -62,7 +62,7 @@ def estimate(config: ExtractConfig, progress: Tell | None = None) -> DryRun:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A config with what its adapter's card adds, and who is to hear of it."""
+    """A config, what the adapter's card adds to it, and the callbacks."""
 
     config: ExtractConfig
     origin: Origin
@@ -81,12 +81,12 @@ class _Job:
 
     @property
     def reading(self) -> dict[str, Any]:
-        """How to open the corpus."""
+        """The arguments of `open_corpus` that the config sets."""
         config = self.config
         return {"text_column": config.text_column, "id_column": config.id_column, "text_unit": config.text_unit}
 
     @contextmanager
-    def loaded(self, *, here: bool = False) -> Iterator["Backend"]:
+    def loaded(self, *, here: bool = False) -> Iterator["Loaded"]:
         from .backend import loaded
 
         self.tell(ExtractEvent("load"))
@@ -96,8 +96,8 @@ class _Job:
     def hear(self, at: Progress) -> None:
         self.tell(ExtractEvent("extract", progress=at))
 
-    def run(self, corpus: "Corpus", backend: "Backend", sink: "RunSink") -> RunSummary:
-        """The rows of `corpus` into `sink`. When that fails, what is finished is told."""
+    def run(self, corpus: "Corpus", backend: "Loaded", sink: "RunSink") -> RunSummary:
+        """Extract the rows of `corpus` into `sink`. If that fails, tell how many rows are finished and kept."""
         corpus = replace(corpus, batch_rows=backend.batch_rows)
         self.tell(ExtractEvent("begin", input_digest=corpus.digest, total_rows=corpus.rows))
         try:
@@ -113,14 +113,14 @@ class _Job:
 
 
 def _whole(job: _Job) -> RunSummary:
-    """Everything in the corpus, or a share of it, into a new output."""
+    """Extract all of the corpus, or a share of it, into a new output."""
     from ..reading.corpus import open_corpus
     from ..writing.output import open_output, require_free
     from ..writing.sink import Sink
 
     config = job.config
     output = open_output(config.out or config.target, config.work_dir, share=config.share)
-    # What can be refused at once is asked before files are read through and a model is loaded.
+    # Cheap refusals come first: before files are read through and a model is loaded.
     require_free(output, overwrite=config.overwrite)
     corpus = open_corpus(config.corpus, **job.reading, limit=config.limit, share=config.share)
     with job.loaded() as backend:
@@ -128,7 +128,7 @@ def _whole(job: _Job) -> RunSummary:
 
 
 def _grow(job: _Job) -> RunSummary:
-    """What is new or changed, added to a folder."""
+    """Extract from new and changed inputs, and add them to a folder."""
     with _growing(job) as (output, increment, inputs):
         if not increment.work:
             output.finish()
@@ -143,7 +143,7 @@ def _grow(job: _Job) -> RunSummary:
 
 @contextmanager
 def _growing(job: _Job) -> Iterator[tuple["GrowingOutput", "Increment", Inputs]]:
-    """The folder that grows, locked, and what is new for it."""
+    """The growing folder, locked, and the inputs that are new for it."""
     from ..reading.listing import list_files
     from ..writing.growing import GrowingOutput
 
@@ -157,7 +157,7 @@ def _growing(job: _Job) -> Iterator[tuple["GrowingOutput", "Increment", Inputs]]
 
 
 def _new_in(job: _Job, output: "GrowingOutput", increment: "Increment") -> "Corpus":
-    """The inputs that are new or changed; their columns must be those of the parts that are there."""
+    """The inputs that are new or changed. They must have the columns of the parts that exist already."""
     from ..reading.corpus import open_corpus
     from ..writing.part import part_columns
 
@@ -167,7 +167,7 @@ def _new_in(job: _Job, output: "GrowingOutput", increment: "Increment") -> "Corp
 
 
 def _retry(job: _Job) -> RunSummary:
-    """The failed rows of a finished output."""
+    """Extract again from the failed rows of a finished output."""
     from .retry import FailedRows
 
     with FailedRows(job.config.target) as failed:
@@ -188,4 +188,4 @@ def _sampled(job: _Job, corpus: "Corpus") -> DryRun:
 
 
 def _ignore(_event: ExtractEvent) -> None:
-    """Nobody watches."""
+    """Drop the event: no caller asked for progress."""

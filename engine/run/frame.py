@@ -1,4 +1,4 @@
-"""Extraction from a frame in memory: a polars DataFrame or an Arrow Table in, the same kind out, two columns more."""
+"""Extraction from a frame in memory: a polars DataFrame or an Arrow Table. The result has two more columns."""
 
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,16 +16,16 @@ Frame = TypeVar("Frame", "pa.Table", "polars.DataFrame")
 
 
 def extract_frame(frame: Frame, extractor: TextExtractor, *, text_column: str | None = None) -> Frame:
-    """`frame` with the columns `entities` and `nerx_error`; its own columns are passed on as they are.
+    """`frame` with two more columns, `entities` and `nerx_error`. Its own columns stay as they are.
 
-    `text_column` is found as in :func:`~..reading.corpus.open_corpus`. Raises CorpusError for a frame that has no such
-    column, or has one of the two already; TypeError for another kind of frame.
+    nerx finds `text_column` as :func:`~..reading.corpus.open_corpus` does. Raises CorpusError for a frame without such
+    a column, and for one that already has one of the two. Raises TypeError for another kind of frame.
     """
     if isinstance(frame, pa.Table):
         entities, errors = _extract(frame.column(_text_column(frame.schema, text_column)), extractor)
         table: Frame = frame.append_column(ENTITIES, entities).append_column(ERROR, errors)
         return table
-    import polars  # here, so that who has Arrow tables only need not have it
+    import polars  # here: people with Arrow tables need no polars
 
     if not isinstance(frame, polars.DataFrame):
         kind = f"{type(frame).__module__}.{type(frame).__name__}"

@@ -1,7 +1,7 @@
-"""Texts met before: within a shard a text that comes again is looked up and not read again.
+"""Remembers texts: a text that repeats within a shard is looked up and not read again.
 
-A shard, and not the whole run, so that a run which was stopped can come to the very same bits: what is known at a row
-follows from the rows of its shard before it, and these are either at hand or in finished pieces. Knows no model.
+It remembers a shard and not the whole run, so that a stopped run ends with the very same bits. What it knows at a row
+depends only on the earlier rows of that shard, and these are at hand or in finished pieces. Knows no model.
 """
 
 import hashlib
@@ -15,21 +15,21 @@ Extract = Callable[[Sequence[str | None]], list[Extraction]]
 
 
 class Memo:
-    """The extractions of one shard's texts so far. Those that were looked up say so: `repeats` is 1, their cost 0."""
+    """The extractions of one shard's texts so far. One that was looked up has `repeats` 1 and costs of 0."""
 
     def __init__(self, extract: Extract) -> None:
         self._extract = extract
         self._known: dict[bytes, Extraction] = {}
 
     def learn(self, texts: Sequence[str | None], extractions: Sequence[Extraction]) -> None:
-        """Remember rows that are done; failed ones are not worth it."""
+        """Remember rows that are done. A failed row is not remembered, so that its text is tried again."""
         for text, extraction in zip(texts, extractions, strict=True):
             if text and extraction.error is None and extraction.spans is not None:
                 again = replace(extraction, rounds=0, drafted=0, accepted=0, repeats=1)
                 self._known.setdefault(_key(text), again)
 
     def extract(self, texts: Sequence[str | None]) -> list[Extraction]:
-        """One extraction a text, in order; of equal texts only the first is read."""
+        """One extraction per text, in order. Of equal texts only the first is read."""
         keys = [_key(text) if text else b"" for text in texts]
         fresh: dict[bytes, str] = {}
         for key, text in zip(keys, texts, strict=True):

@@ -1,6 +1,6 @@
 """A whole run: corpus -> extractor -> sink, shard by shard.
 
-Deliberately knows neither file formats nor models. The extractor is whatever satisfies :class:`TextExtractor`.
+It knows neither file formats nor models. Any :class:`TextExtractor` will do.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,18 +16,18 @@ from .summary import Progress, RunSummary
 
 
 class TextExtractor(Protocol):
-    """What a run asks of a model."""
+    """What a run needs from a model."""
 
     @property
     def tokens(self) -> int:
-        """Model tokens read so far; only grows."""
+        """Model tokens read so far. The count only grows."""
 
     def extract(self, texts: Sequence[str | None]) -> list[Extraction]:
-        """One extraction a text, in order; a text that cannot be processed is an extraction with an error."""
+        """One extraction per text, in order. For a text that cannot be processed it holds an error."""
 
 
 class RunSink(Protocol):
-    """Where a run puts its rows; `Sink` says what each does."""
+    """Where a run puts its rows. `Sink` documents the methods."""
 
     @property
     def name(self) -> str: ...
@@ -40,6 +40,7 @@ class RunSink(Protocol):
 
 
 def never() -> bool:
+    """The `stop` of a run that nobody stops."""
     return False
 
 
@@ -51,10 +52,11 @@ def run(
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] = never,
 ) -> RunSummary:
-    """Extract from every row that is not done and publish the output; when `stop` says so, keep what is finished.
+    """Extract from every row that is not done, and publish the output.
 
-    `stop` is asked before every batch. Raises CorpusError when an input changes or turns out damaged, OutputError,
-    OutputLockedError; finished parts are kept and a rerun goes on from them.
+    It asks `stop` before every batch. When `stop` returns True, finished rows are kept, and a rerun continues after
+    them. So it is after an error. Raises CorpusError when an input changes or is damaged, OutputError, and
+    OutputLockedError.
     """
     shards = corpus.shards()
     stopped, watch = False, Stopwatch()
@@ -92,9 +94,9 @@ def work(
     stop: Callable[[], bool] = never,
     watch: Stopwatch | None = None,
 ) -> Iterator[Tally]:
-    """Extract from the rows of `shard` that are not done; yields the counts of each batch when `writer` has it.
+    """Extract from the rows of `shard` that are not done. Yields the counts of each batch when `writer` has it.
 
-    Ends early when `stop` says so. Raises CorpusError when the input is not what it was.
+    Ends early when `stop` returns True. Raises CorpusError when the input has changed.
     """
     watch = watch or Stopwatch()
     memo = Memo(extractor.extract)

@@ -1,8 +1,8 @@
-"""A run on a Ray cluster: shards as rows of a Ray Data set, mapped by a pool of actors that each hold an extractor.
+"""A run on a Ray cluster. The shards are rows of a Ray Data set; a pool of actors maps them, each with an extractor.
 
-The driver holds the output's lock and assembles it in the end, as in a local run; the workers write their pieces into
-its staging folder, which all machines must see under one path. Ray gives the shard of a worker that died to another
-one, which goes on after the last piece. Deliberately knows nothing of models: a recipe is loaded in each worker.
+The driver holds the output's lock and assembles the output at the end, as in a local run. The workers write their
+pieces into its staging folder, which all machines must see under one path. When a worker dies, Ray gives its shard to
+another one, which continues after the last piece. This module knows no model: each worker loads one from a recipe.
 """
 
 import logging
@@ -31,21 +31,21 @@ if TYPE_CHECKING:
     import ray.data
 
 POLL_SECONDS = 0.5
-"""Between two looks at the stop flag and at what is finished."""
+"""Seconds between two looks at the stop flag and at finished pieces."""
 
 OBJECT_STORE_BYTES = 128 << 20
-"""Of a cluster started here; nothing but shard numbers and counts passes through Ray."""
+"""Size of the object store of a cluster that nerx starts. Only shard numbers and counts pass through Ray."""
 
 
 class Recipe(Protocol):
-    """An extractor yet to be loaded; can be pickled."""
+    """How to load an extractor. It can be pickled."""
 
     def load(self) -> TextExtractor: ...
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractorRecipe:
-    """An extractor that is loaded where it is used. `settings` are for `Extractor.load`."""
+    """A recipe for an `Extractor`. `settings` are arguments of `Extractor.load`."""
 
     adapter: str
     settings: dict[str, Any] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class ExtractorRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """How many actors, and what each of them holds of the cluster."""
+    """The number of actors, and the GPUs of the cluster that each holds."""
 
     workers: int
     gpus_each: int
@@ -66,10 +66,10 @@ class Pool:
 
 @contextmanager
 def cluster(workers: int | None = None, *, gpus: bool = True) -> Iterator[Pool]:
-    """Connect to the cluster that RAY_ADDRESS or a `ray start` on this machine names, or start one here.
+    """Connect to the cluster of RAY_ADDRESS, or to one that `ray start` made on this machine, or start one here.
 
-    `workers` is by default one a GPU (with `gpus`, where there are any), else one a CPU. Raises InputError when Ray is
-    not installed, or the cluster has no room for so many.
+    By default there is a worker per GPU if `gpus` is True and the cluster has some, else a worker per CPU. Raises
+    InputError when Ray is not installed, or when the cluster has no room for so many workers.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -97,9 +97,9 @@ def run(
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] = never,
 ) -> RunSummary:
-    """As :func:`~.pipeline.run`, by the workers of `pool`. Rows are reported as their pieces are published.
+    """Do what :func:`~.pipeline.run` does, with the workers of `pool`. Reports rows when their pieces are published.
 
-    Raises what a local run raises, and NerxError when workers die again and again on the same rows.
+    Raises the errors of a local run, and NerxError when workers die again and again on the same rows.
     """
     shards = corpus.shards()
     with sink:
@@ -128,7 +128,7 @@ def run(
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What every worker is told: the `shards` to be done, where their pieces go, and the driver's folder `home`."""
+    """The task of every worker: the `shards` to do, where their pieces go, and the driver's folder `home`."""
 
     corpus: Corpus
     recipe: Recipe
@@ -139,7 +139,7 @@ class _Job:
     home: Path
 
     def do(self, shard: Shard, extractor: TextExtractor) -> None:
-        """What is not done of `shard`, by this process alone."""
+        """Extract from the rest of `shard`, in this process alone."""
         with Claim(self.staging, shard) as claim:
             rest = claim.pending()
             if rest is None:
@@ -150,7 +150,7 @@ class _Job:
 
 
 class _Worker:
-    """An actor: one extractor, one shard after another."""
+    """An actor. It holds one extractor and works on one shard after another."""
 
     def __init__(self, job: _Job) -> None:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -158,7 +158,7 @@ class _Worker:
         self._extractor: TextExtractor | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        """`batch` is the number of one shard. Answers with the kind and text of the error that ended it, if any."""
+        """Work on the shard whose number is in `batch`. Returns kind and text of an error, or empty strings."""
         (number,) = batch["item"]
         job = self._job
         try:
@@ -172,20 +172,20 @@ class _Worker:
         return {"kind": [""], "error": [""]}
 
     def _go_home(self) -> None:
-        """Go where the driver is, for the sake of relative paths. Raises InputError."""
+        """Change to the driver's folder, so that relative paths hold. Raises InputError when this machine lacks it."""
         home, shared = self._job.home, self._job.staging.folder
         try:
             os.chdir(home)
             shared.stat()
         except OSError as error:
             raise InputError(
-                f"{shared}: not seen from {home} on {platform.node()}; a Ray run needs a filesystem that all its "
-                "machines share under one path, for inputs, adapter and output"
+                f"{shared}: cannot be seen from {home} on {platform.node()}; all machines of a Ray run must share a "
+                "filesystem under one path, for inputs, adapter and output"
             ) from error
 
 
 def _dataset(job: _Job, pool: Pool) -> "ray.data.Dataset":
-    """One block, and so one task of Ray's, for each shard."""
+    """A data set with one block per shard, so that each shard is one task of Ray."""
     import ray.data
 
     context = ray.data.DataContext.get_current()
@@ -203,7 +203,7 @@ def _dataset(job: _Job, pool: Pool) -> "ray.data.Dataset":
 
 
 class _Results:
-    """The data set, consumed by a thread: Ray hands over nothing before a shard is done, and the driver has to poll."""
+    """The data set, read by a thread. Ray returns nothing until a shard is done, and the driver must poll meanwhile."""
 
     def __init__(self, dataset: "ray.data.Dataset") -> None:
         self.error: Exception | None = None
@@ -212,7 +212,7 @@ class _Results:
         self._thread.start()
 
     def are_coming(self, seconds: float) -> bool:
-        """Waits for so long first."""
+        """Wait for `seconds`, and say whether results are still to come."""
         self._thread.join(seconds)
         return self._thread.is_alive()
 
@@ -226,7 +226,7 @@ class _Results:
 
 
 class _Counter:
-    """What is finished, from the pieces in the staging folder; each is opened once."""
+    """Counts finished rows, from the pieces in the staging folder. It opens each piece once."""
 
     def __init__(self, staging: Staging, before: Tally) -> None:
         self._staging = staging
@@ -234,7 +234,7 @@ class _Counter:
         self.done = before
 
     def has_changed(self) -> bool:
-        """Count the pieces that are new; whether there are any."""
+        """Count the new pieces. Returns whether there are any."""
         new = set(self._staging.names()) - self._known
         for name in new:
             self.done += self._staging.tally(name)
@@ -273,7 +273,7 @@ def _pool(workers: int | None, gpus: bool) -> Pool:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Ray sets handlers of its own, which would end the process without a commit."""
+    """Keep our signal handlers. Those of Ray would end the process without a commit."""
     numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.getsignal(number) for number in numbers}
     try:

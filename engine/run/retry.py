@@ -1,7 +1,8 @@
-"""The rows of a finished output that failed, extracted again; everything else stays, value for value.
+"""Extracts again from the failed rows of a finished output. All other values stay as they are.
 
-A part without failed rows is left alone. One with some is written anew beside the output, a row group at a time, and
-takes the old one's place in one step: a row is either as it was or retried. The corpus is not read.
+A part without failed rows is left alone. A part with failed rows is written anew beside the output, one row group at a
+time, and then takes the place of the old part in one step. So a row is either as it was or retried. The corpus is not
+read.
 """
 
 import shutil
@@ -27,13 +28,14 @@ from .pipeline import TextExtractor, never
 from .summary import Progress, RetrySummary, RunSummary
 
 RETRIED_AT_ONCE = 256
-"""Failed rows handed to the extractor between two looks at signals."""
+"""Failed rows per batch. The retry asks `stop` between batches."""
 
 
 class FailedRows:
-    """The rows of the output `out` that failed. Use as a context manager: inside, the output is locked.
+    """The failed rows of the output `out`. Use it as a context manager, which locks the output.
 
-    Raises OutputError when there is no output of nerx, or an unfinished run to it; OutputLockedError on entry.
+    On entry it raises OutputError when `out` is no output of nerx or a run to it is unfinished, and OutputLockedError
+    while another run holds it.
     """
 
     def __init__(self, out: Path) -> None:
@@ -44,7 +46,7 @@ class FailedRows:
 
     def __enter__(self) -> "FailedRows":
         if not self.out.exists():
-            raise OutputError(f"{self.out}: no such output; --retry-failed is for one that is finished")
+            raise OutputError(f"{self.out}: no such output; --retry-failed needs a finished output")
         with reporting(self.out, self._staging):
             self._lock.acquire_for(self._open)
         return self
@@ -55,7 +57,7 @@ class FailedRows:
 
     def _open(self) -> None:
         if staging_folder(self.out).exists():
-            raise OutputError(f"{self.out}: a run to it is not finished; run it again without --retry-failed")
+            raise OutputError(f"{self.out}: a run to this output is not finished; first run it without --retry-failed")
         shutil.rmtree(self._staging, ignore_errors=True)
         self._tallies = {part: output_tally(part) for part in part_files(self.out)}
 
@@ -68,7 +70,7 @@ class FailedRows:
         return sum(tally.rows for tally in self._tallies.values())
 
     def summary(self, retry: RetrySummary | None = None) -> RunSummary:
-        """The output as it is now, after `retry`; without one, no row was to be retried."""
+        """The output as it is now, after `retry`. Without `retry` there was no row to retry."""
         whole = sum(self._tallies.values(), Tally())
         nothing = RetrySummary(str(self.out), self.rows, 0, 0, self.count, 0, 0.0, interrupted=False)
         done = retry or nothing
@@ -87,7 +89,7 @@ class FailedRows:
             if changes := Origin.said(file_facts(part)).changes(origin):
                 raise OutputError(
                     f"{part}: was made differently ({'; '.join(changes)}); retry its failed rows with the adapter and "
-                    "options of that run, or extract all anew with --overwrite"
+                    "options of that run, or extract everything again with --overwrite"
                 )
 
     def retry(
@@ -97,7 +99,7 @@ class FailedRows:
         progress: Callable[[Progress], None] | None = None,
         stop: Callable[[], bool] = never,
     ) -> RetrySummary:
-        """Extract from the failed rows and publish the parts that hold some. `stop` is asked before every batch."""
+        """Extract from the failed rows, and publish each part that holds some. Asks `stop` before every batch."""
         count = self.count
         attempt = _Attempt(extractor, stop, progress, count)
         for part, before in self._tallies.items():
@@ -146,7 +148,7 @@ class _Attempt:
     stopped: bool = False
 
     def extract(self, column: pa.Array) -> Outcome | None:
-        """What becomes of these texts; None when the run is to stop."""
+        """The outcome for these texts; None when the retry has to stop."""
         self.stopped = self.stopped or self.stop()
         if self.stopped:
             return None
@@ -161,7 +163,7 @@ class _Attempt:
 
 
 def _retried(table: pa.Table, texts: pa.ChunkedArray, attempt: _Attempt) -> pa.Table:
-    """`table` with new entities and errors in the rows that had failed; a stop leaves later rows as they were."""
+    """`table` with new entities and errors in its failed rows. After a stop, later rows stay as they were."""
     failed = pc.indices_nonzero(table.column(ERROR.name).is_valid())
     if not len(failed):
         return table
@@ -188,6 +190,6 @@ def _retried(table: pa.Table, texts: pa.ChunkedArray, attempt: _Attempt) -> pa.T
 
 
 def _updated(before: Tally, since: Tally, now: Tally) -> Tally:
-    """The counts of a part whose failed rows were retried, which took the counts from `since` to `now`."""
+    """The counts of a part after a retry, which took the counts of all parts from `since` to `now`."""
     done = now - since
     return before + replace(done, rows=0, texts=0, failures=done.failures - done.rows)

@@ -1,4 +1,4 @@
-"""Where the time of a run goes, by stage."""
+"""Measures the time of a run by stage."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -29,7 +29,7 @@ class Stopwatch:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
 
     def each(self, stage: str, items: Iterable[Item]) -> Iterator[Item]:
-        """`items`; the time that it takes to get each of them counts for `stage`."""
+        """Yield `items`. The time to get each of them counts for `stage`."""
         source = iter(items)
         while True:
             with self(stage):

@@ -1,4 +1,4 @@
-"""What a run tells while it is under way, and when it ends. Plain data: loads nothing heavy."""
+"""What a run reports on the way and at its end: plain data. This module loads nothing heavy."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,7 +15,7 @@ Stage = Literal["read", "compare", "load", "count", "begin", "extract", "kept"]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Counts so far, of the parts finished by earlier runs too. `seconds` is time spent working on them."""
+    """Counts so far. They include what earlier runs finished. `seconds` is the time spent on these rows."""
 
     rows: int
     total_rows: int
@@ -31,7 +31,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The inputs of one incremental run, counted by what became of them; `gone` are paths."""
+    """The inputs of an incremental run, counted by what has happened to them. `gone` holds paths."""
 
     new: int
     changed: int
@@ -39,7 +39,7 @@ class Inputs:
     unchanged: int
     gone: tuple[str, ...]
     pruned: bool
-    """Whether the rows of those that are gone are dropped."""
+    """Whether nerx drops the rows of inputs that are gone."""
 
     @classmethod
     def of(cls, increment: "Increment", *, prune: bool) -> "Inputs":
@@ -60,7 +60,7 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class RetrySummary:
-    """What a retry did. `rows` and `failures` are those of the whole output, afterwards."""
+    """What a retry did. `rows` and `failures` count the whole output after the retry."""
 
     out: str
     rows: int
@@ -68,10 +68,10 @@ class RetrySummary:
     recovered: int
     failures: int
     entities: int
-    """Found in the rows that were retried."""
+    """Entities in the rows that were retried."""
     seconds: float
     interrupted: bool
-    """`stop` ended the retry: rows that it did not come to are as they were, a rerun goes on."""
+    """Whether `stop` ended the retry. Rows that it did not reach are as they were, and a rerun continues."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -80,9 +80,9 @@ class RetrySummary:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What the output holds and what it took, over all runs that made it. See `Tally` for the counts.
+    """What the output holds and what it cost, over all runs that made it. `Tally` explains the counts.
 
-    `characters_in == characters_read` proves that no text was cut; a row for which it does not hold has failed.
+    `characters_in == characters_read` proves that no text was cut. A row for which this does not hold has failed.
     """
 
     rows: int
@@ -99,7 +99,7 @@ class RunSummary:
     """Rows that were finished before this run began."""
     out: str
     interrupted: bool
-    """`stop` ended the run: the output is not there yet, what is finished is kept, a rerun goes on."""
+    """Whether `stop` ended the run. There is no output yet; finished rows are kept, and a rerun continues."""
     scores: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Label -> its entities by score, in `tally.SCORE_BINS` equal bins of [0, 1]."""
     repeats: int = 0
@@ -107,11 +107,11 @@ class RunSummary:
     drafted: int = 0
     accepted: int = 0
     stages: Mapping[str, float] = field(default_factory=dict)
-    """Seconds per stage, of this run alone: read, model, write, assemble."""
+    """Seconds per stage of this run alone: read, model, write, assemble."""
     inputs: Inputs | None = None
-    """Of an incremental run."""
+    """The inputs of an incremental run; None for other runs."""
     retry: RetrySummary | None = None
-    """Of a run over failed rows; all other counts are those of the whole output then."""
+    """The result of a retry; None for other runs. All other counts are then those of the whole output."""
 
     @classmethod
     def of(
@@ -124,7 +124,7 @@ class RunSummary:
         interrupted: bool,
         stages: Mapping[str, float] | None = None,
     ) -> "RunSummary":
-        """What is finished, as counted in `done`."""
+        """The summary of the finished rows, which `done` counts."""
         known: dict[str, Any] = asdict(done)
         return cls(
             **known, shards=shards, out=out, resumed_rows=resumed_rows, interrupted=interrupted, stages=stages or {}
@@ -132,7 +132,7 @@ class RunSummary:
 
     @classmethod
     def nothing_new(cls, out: str, inputs: Inputs) -> "RunSummary":
-        """Of an incremental run that found nothing to extract from; counts are 0."""
+        """The summary of an incremental run that found nothing new. Its counts are 0."""
         return cls(0, 0, 0, {}, 0, 0, 0, 0, 0.0, shards=0, resumed_rows=0, out=out, interrupted=False, inputs=inputs)
 
     @property
@@ -143,7 +143,7 @@ class RunSummary:
         return self.inputs is not None and self.inputs.is_noop
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; what there is only of some kinds of run is left out of others."""
+        """For JSON. Leaves out the fields that this kind of run does not have."""
         told = {name: value for name, value in asdict(self).items() if name not in {"inputs", "retry"}}
         more = {"inputs": self.inputs, "retry": self.retry}
         return told | {name: one.to_dict() for name, one in more.items() if one is not None}
@@ -151,7 +151,7 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """What a run would read. `tokens` and `seconds` are estimates from a sample, None without an extractor."""
+    """What a run would read. `tokens` and `seconds` are estimates from a sample; without an extractor they are None."""
 
     rows: int
     texts: int
@@ -160,7 +160,7 @@ class DryRun:
     tokens: int | None = None
     seconds: float | None = None
     inputs: Inputs | None = None
-    """Of an incremental run, which would read those that are new or changed."""
+    """The inputs of an incremental run, which would read the new and changed ones. None for other runs."""
 
     @property
     def is_noop(self) -> bool:
@@ -168,18 +168,18 @@ class DryRun:
         return self.inputs is not None and self.inputs.is_noop
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; `inputs` only where there are some."""
+        """For JSON. Leaves out `inputs` where there are none."""
         told = {name: value for name, value in asdict(self).items() if name != "inputs"}
         return told | ({"inputs": self.inputs.to_dict()} if self.inputs else {})
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractEvent:
-    """Progress of `extract`, by `stage`; the other fields are what is known then, and None at other times.
+    """Progress of `extract`. Each `stage` sets the fields that it knows; the others are None.
 
     read: the adapter's card has been read. compare: inputs have been compared with a growing output. load: a model is
-    being loaded. count: rows are being counted, for an estimate. begin: from here on rows are worked on, and `stop` is
-    asked. extract: a batch is done. kept: an error ends the run; `kept` counts what of it is finished and stays.
+    loading. count: an estimate counts rows. begin: work on rows begins, and `extract` asks `stop` from now on.
+    extract: a batch is done. kept: an error ends the run, and `kept` counts the finished rows that stay.
     """
 
     stage: Stage

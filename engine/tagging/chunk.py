@@ -59,7 +59,7 @@ def merge(chunks: Sequence[Chunk], spans_per_chunk: Sequence[Sequence[Span]]) ->
     """The spans of the text, sorted and never overlapping, from those of its chunks (all in offsets of the text).
 
     A span is kept by the chunk that owns its start. Where two kept spans overlap, one began before the cut and reaches
-    over it; that one stays, since its owner read past the cut. Raises ValueError unless there is one list a chunk.
+    over it; that one stays, since its owner read past the cut. Raises ValueError unless there is one list per chunk.
     """
     if len(chunks) != len(spans_per_chunk):
         raise ValueError(f"{len(chunks)} chunks, {len(spans_per_chunk)} lists of spans: not one a chunk")

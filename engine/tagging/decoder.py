@@ -18,7 +18,7 @@ from .batching import pad
 from .drafter import Drafter, Evidence
 from .guide import TokenSpan
 from .model import LanguageModel, Tokens
-from .prompt import Head, SourceTokens
+from .prompt import LOWER, Head, SourceTokens
 from .proposal import Choice, Proposal
 from .slots import Slots, closed
 
@@ -38,9 +38,9 @@ _SLOTS_A_TOKEN = 3
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """One source's tagged output: token ids, mentions with their scores, and the rounds it took after the prompt.
+    """The tagged output of one source: token ids, mentions with their scores, and rounds after the prompt pass.
 
-    `drafted` counts the tokens that were fed as drafts, `accepted` those of them that stood.
+    `drafted` counts the tokens that were fed as drafts, `accepted` those of them that were kept.
     """
 
     ids: tuple[int, ...]
@@ -117,7 +117,7 @@ class Decoder:
         rows = [[*s.ids, *mark, *answer.ids[:-1]] for s, answer in zip(sources, answers, strict=True)]
         slots = Slots(self._head_cache, len(rows), max(map(len, rows)))
         places = [range(head, head + len(row)) for row in rows]
-        cases = [[*s.cases, *[0] * (len(row) - len(s))] for s, row in zip(sources, rows, strict=True)]
+        cases = [[*s.cases, *[LOWER] * (len(row) - len(s))] for s, row in zip(sources, rows, strict=True)]
         return self._read(slots, rows, places, cases)
 
     def _read_prompts(self, sources: Sequence[SourceTokens]) -> tuple[Slots, Tensor, list[Evidence | None]]:
@@ -129,7 +129,7 @@ class Decoder:
             [*range(head, head + len(source)), *self.model.encoder.positions(head, len(source), ())]
             for source in sources
         ]
-        states = self._read(slots, rows, places, [[*source.cases, *[0] * len(mark)] for source in sources])
+        states = self._read(slots, rows, places, [[*source.cases, *[LOWER] * len(mark)] for source in sources])
         lengths = torch.tensor([len(source) for source in sources], device=self.model.device)
         ends = lengths + len(mark) - 1
         frontier = states[torch.arange(len(rows), device=self.model.device), ends]
@@ -143,7 +143,7 @@ class Decoder:
         return slots, frontier, [Evidence.of(row[: len(source)]) for row, source in zip(scores, sources, strict=True)]
 
     def _round(self, proposals: Sequence[Proposal], frontier: Tensor, slots: Slots) -> None:
-        """Feed what is drafted, settle all decisions in one transfer, mask what does not stand."""
+        """Feed the drafts, settle all decisions in one transfer, and mask the tokens that are rejected."""
         head, mark = len(self.head.ids), len(self.model.tags.output_mark)
         feeds = [proposal.feed for proposal in proposals]
         states = frontier[:, None]
@@ -181,7 +181,7 @@ class Decoder:
         order = [list(range(first, first + len(row))) for first, row in zip(begin, rows, strict=True)]
         last = self.model.max_positions - 1
         clamped = [[min(place, last) for place in row] for row in places]
-        kinds = cases or [[0] * len(row) for row in rows]
+        kinds = cases or [[LOWER] * len(row) for row in rows]
         device = self.model.device
         return Tokens(
             ids=pad(rows, 0, device),

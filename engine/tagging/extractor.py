@@ -1,4 +1,4 @@
-"""Texts in, spans out: tokenise, chunk, bucket, decode, merge. What production, evaluation and `fit` all use."""
+"""Texts in, spans out: tokenise, chunk, bucket, decode, merge. Production, evaluation and `fit` all use it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

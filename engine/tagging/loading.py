@@ -23,8 +23,8 @@ from .model import LanguageModel, trunk
 from .packing import ATTENTION
 
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
-"""Of the weights. `auto` is bfloat16 on a GPU, and on a CPU float32, the one in which exact decoding is exact to the
-last bit whatever shares the batch. int8 is for CPUs: dynamic quantisation, activations scaled by batch."""
+"""Number format of the weights. `auto` is bfloat16 on a GPU and float32 on a CPU. In float32 exact decoding gives the
+same bits whatever texts share the batch. int8 is for CPUs: dynamic quantisation, activations scaled by batch."""
 
 
 def load_base(
@@ -37,8 +37,8 @@ def load_base(
 ) -> LanguageModel:
     """Load a base by name, folder, GGUF file or hub id. In int8 its weights come as float32.
 
-    A named base that is not on this machine is fetched first; `tell` hears of it. What the tag stage learned as LoRA
-    (the folder `priming`) is merged into the weights.
+    nerx first fetches a named base that is not on this machine; `tell` gets events about that. LoRA weights of the tag
+    stage (the folder `priming`) are merged into the base's weights.
     Raises AdapterError when there is no such causal LM, or none that nerx can drive.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -128,7 +128,7 @@ def use_threads(count: int | None = None) -> int:
 
 
 def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
-    """What weights are loaded as. Raises AdapterError for int8 anywhere but on a CPU."""
+    """The type in which weights are loaded. Raises AdapterError for int8 on anything but a CPU."""
     if precision == "int8" and device.type != "cpu":
         raise AdapterError(f"--precision int8 is for CPUs, not for {device.type}: use bfloat16 there")
     if precision == "auto":
@@ -137,7 +137,7 @@ def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
 
 
 def quantise(module: nn.Module) -> None:
-    """Make a module's linear layers int8, in place; their activations are quantised on the way, a scale a batch."""
+    """Make a module's linear layers int8, in place. Activations are quantised on the way, with one scale per batch."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch is moving this to another package
         torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
@@ -158,7 +158,7 @@ def _merged(network: Any, folder: Path) -> Any:
 
 
 def _require_lora(adapter: Path) -> None:
-    """PEFT knows dozens of methods; what `fit` writes is one, and nothing else has to be safe to load."""
+    """Raises AdapterError unless the adapter is LoRA. `fit` writes nothing else, and other kinds may not be safe."""
     try:
         kind = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")).get("peft_type")
     except (OSError, ValueError, AttributeError) as error:

@@ -19,9 +19,6 @@ from .packing import pack
 from .prompt import PromptEncoder
 from .tags import TagFormat, tag_format
 
-CASE_TYPES = 4
-"""A base whose config says `nerx_case` reads the case of words as this many token types."""
-
 DEFAULT_TEXT_LIMIT = 256
 """Source tokens a chunk may have where the base's config does not say `nerx_text_limit`."""
 

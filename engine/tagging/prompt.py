@@ -20,8 +20,10 @@ from .tags import TagFormat
 OVERLAP = 32
 """The most tokens that neighbouring chunks of a long text share."""
 
-LOWER, CAPITALISED, UPPER, MIXED = range(4)
-"""The letter case of a word, which an uncased vocabulary loses. Bases that ask for it read it as token types."""
+CASE_TYPES = 4
+LOWER, CAPITALISED, UPPER, MIXED = range(CASE_TYPES)
+"""The letter case of a word. An uncased vocabulary loses it; a base whose config says `nerx_case` reads it as one of
+CASE_TYPES token types."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class Proposal:
 
     `answer` holds the decided tokens and, behind them, the drafted ones; the guide stands at its end. `copied` counts
     source tokens for each. The model has read the first `read` of them. Between rounds, `feed` is what it should read
-    next and `choices` what it must settle by that. `drafted` tokens were fed so far; `accepted` of them stood.
+    next and `choices` what it must settle by that. `drafted` tokens were fed so far; `accepted` of them were kept.
     """
 
     def __init__(

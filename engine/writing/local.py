@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ..errors import OutputError
 from ..origin import RUN
 from ..tally import Tally
 from .atomic import sync
 from .fingerprint import Run
 from .part import file_facts, output_tally
-from .place import check_place, exists_already, has_content, is_single, old_folder, part_files
+from .place import check_place, has_content, is_single, old_folder, part_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class LocalOutput:
 
     def require_free(self, run: Run) -> None:  # noqa: ARG002  # nothing is ever there in part
         if self.path.exists() and has_content(self.path):
-            raise exists_already(self)
+            raise OutputError.exists_already(self)
 
     def is_finished(self, run: Run) -> bool:
         """A folder is renamed as a whole: its first part tells of all."""

@@ -60,11 +60,6 @@ def has_content(out: Path) -> bool:
     return out.is_file() or any(out.iterdir())
 
 
-def exists_already(out: object) -> OutputError:
-    """What to raise for an output that is there and not to be replaced."""
-    return OutputError(f"{out}: exists already; use --overwrite to replace it")
-
-
 def require_own_name(out: object) -> None:
     """Raises OutputError for a name that promises another format."""
     if Path(str(out)).suffix.lower() in _FOREIGN_SUFFIXES:
@@ -88,4 +83,4 @@ def check_place(out: Path, *, may_exist: bool, inputs: Iterable[str] = ()) -> No
         if others:
             raise OutputError(f"{out}: holds {min(others)!r}, which nerx did not write; choose another output folder")
     if has_content(out) and not may_exist:
-        raise exists_already(out)
+        raise OutputError.exists_already(out)

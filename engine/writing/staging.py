@@ -114,7 +114,10 @@ class Staging:
     def remove(self) -> None:
         """Drop everything; the record goes last, so that a kill in between leaves a run that can be recognised."""
         for path in sorted(self.folder.glob("*"), key=lambda path: path.name == "run.json"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
         self.folder.rmdir()
 
 

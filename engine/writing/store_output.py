@@ -21,7 +21,7 @@ from ..reading.store import StorePath, reason, store_errors
 from ..tally import Tally
 from .fingerprint import Run
 from .part import file_facts, tally_in
-from .place import exists_already, is_part, part_files, require_own_name
+from .place import is_part, part_files, require_own_name
 
 MARKER = "_SUCCESS"
 """Written last. The name is Hadoop's: readers leave it out, and schedulers know how to wait for it."""
@@ -78,7 +78,7 @@ class StoreOutput:
         if others and not self.is_single:
             raise OutputError(f"{self}: holds {min(others)!r}, which nerx did not write; choose another prefix")
         if found and not may_exist:
-            raise exists_already(self)
+            raise OutputError.exists_already(self)
 
     def objects(self) -> dict[str, int]:
         """Name below the prefix -> size in bytes of all that is there; the object itself as "". Raises `store_errors`.
@@ -102,7 +102,7 @@ class StoreOutput:
         with telling(self):
             found = self.objects()
             if found and not self._belongs_to(run, found):
-                raise exists_already(self)
+                raise OutputError.exists_already(self)
 
     def is_finished(self, run: Run) -> bool:
         with telling(self):

@@ -14,6 +14,7 @@ from corpora import read_sets
 from safetensors.torch import save_file
 from start import begin
 
+from nerx.adapters.priming.checkpoint import load
 from nerx.adapters.priming.history import History
 from nerx.engine.tagging.drafter import WINDOW, Drafter
 
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--start", default="minilm", help="as given to tag_tune.py")
     parser.add_argument("--tokenizer", type=Path, help="as given to tag_tune.py")
     options = parser.parse_args()
-    saved = torch.load(options.work / "checkpoint.pt", weights_only=True, map_location="cpu")
+    saved = load(options.work / "checkpoint.safetensors")
     parts = saved["parts"]
     network, tokenizer = begin(options.start, tokenizer=options.tokenizer)
     network.load_state_dict(_part(parts, "network."))

@@ -1,7 +1,9 @@
 """Files cut into pieces that travel, and put together again with their digests checked.
 
-python examples/base/pieces.py split WORK/tag/checkpoint.pt OUT     writes OUT/checkpoint.pt.000 ... and .json
-python examples/base/pieces.py join OUT/checkpoint.pt.json WORK/tag
+python examples/base/pieces.py split WORK/tag/checkpoint.safetensors OUT
+python examples/base/pieces.py join OUT/checkpoint.safetensors.json WORK/tag
+
+The first writes OUT/checkpoint.safetensors.000, .001 and so on, and a list of them that ends in .json.
 """
 
 import argparse

@@ -30,7 +30,7 @@ from nerx.adapters.batch import Batch, collate
 from nerx.adapters.dataset import batches
 from nerx.adapters.hyperparameters import LossWeights
 from nerx.adapters.objective import Projection, losses
-from nerx.adapters.priming.checkpoint import open_log, save
+from nerx.adapters.priming.checkpoint import load, open_log, save
 from nerx.adapters.priming.glossary import Glossary
 from nerx.adapters.priming.history import History, Stage, in_words
 from nerx.adapters.priming.sampler import Sampler
@@ -103,8 +103,9 @@ class Learner:
         self._replayed = Blocks(options.tokens_in, "train", REPLAYED) if options.replay else None
         self._means: dict[str, Tensor] = {}
         self.seen, self.step, self.chunk, self.seconds = 0, 0, 0, 0.0
-        if (options.work / "checkpoint.pt").exists():
-            saved = torch.load(options.work / "checkpoint.pt", weights_only=True, map_location=options.device)
+        self.checkpoint = options.work / "checkpoint.safetensors"
+        if self.checkpoint.exists():
+            saved = load(self.checkpoint, options.device)
             parts.load_state_dict(saved["parts"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.seen, self.step, self.chunk, self.seconds = saved["progress"]
@@ -163,7 +164,7 @@ class Learner:
         device = in_words(options.device, bf16=options.bf16)
         stage = Stage("tag", self.seen, rows, self.step, round(self.seconds), options.seed, device)
         history = asdict(History.of(options.start).then(stage))
-        save({**state, "progress": progress, "history": history}, options.work / "checkpoint.pt")
+        save({**state, "progress": progress, "history": history}, self.checkpoint)
 
 
 def train(learner: Learner, data: Chunks) -> None:

@@ -24,7 +24,7 @@ from start import begin
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from nerx.adapters.priming.checkpoint import open_log, save
+from nerx.adapters.priming.checkpoint import load, open_log, save
 from nerx.adapters.priming.history import History, Stage, in_words
 from nerx.adapters.priming.schedule import share_of_rate
 from nerx.engine.tagging.loading import prepare_process
@@ -57,10 +57,10 @@ def train(network: Any, options: argparse.Namespace) -> tuple[int, int, float]:
     held_out = Blocks(options.tokens_in, "held_out", options.context)
     optimizers = make_optimizers(network, options)
     rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
-    checkpoint = options.work / "checkpoint.pt"
+    checkpoint = options.work / "checkpoint.safetensors"
     seen, step, seconds = 0, 0, 0.0
     if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True, map_location=options.device)
+        saved = load(checkpoint, options.device)
         network.load_state_dict(saved["network"])
         for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)

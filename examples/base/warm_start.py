@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-CASE_TYPES = 4
+from nerx.engine.tagging.prompt import CASE_TYPES
 
 
 def encoder_folder() -> Path:

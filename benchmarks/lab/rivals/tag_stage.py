@@ -185,24 +185,24 @@ def schedule(seen: int, settings: TagStageSettings) -> float:
 
 def plateau(folder: Path) -> Path:
     """The last checkpoint before rates fell: any longer run can go on from it."""
-    return folder / "plateau.pt"
+    return folder / "plateau.safetensors"
 
 
 def checkpoint(folder: Path, tokens: int) -> Path:
     """The last checkpoint of a run of `tokens` tokens that has left the plateau."""
-    return folder / f"checkpoint-{tokens}.pt"
+    return folder / f"checkpoint-{tokens}.safetensors"
 
 
 def resume(
     network: "torch.nn.Module", optimizer: "torch.optim.Optimizer", tokens: int, folder: Path
 ) -> tuple[int, int, float]:
     """Loads what a run of `tokens` tokens may go on from: tokens seen, chunks drawn, seconds taken so far."""
-    import torch
+    from nerx.adapters.priming.checkpoint import load
 
     for path in (checkpoint(folder, tokens), plateau(folder)):
         if not path.is_file():
             continue
-        saved = torch.load(path, weights_only=True)
+        saved = load(path)
         seen, chunk, seconds = saved["progress"]
         if path == plateau(folder) and seen > (1 - DECAY) * tokens:
             continue  # of a longer run, which was still at full rate where this one's fell already
