@@ -113,7 +113,8 @@ _TRIPLE = "{start: .[0], end: .[1], label: .[2]}"
 EXPORTS = (
     Export(
         "Prodigy",
-        'select(.answer != "reject" and .answer != "ignore") | {text, spans: [.spans[]? | {start, end: .end, label: .label}]}',
+        'select(.answer != "reject" and .answer != "ignore") '
+        "| {text, spans: [.spans[]? | {start, end: .end, label: .label}]}",
         _is_prodigy,
     ),
     Export(

@@ -79,7 +79,7 @@ QuoteOption = Annotated[
     typer.Option(
         metavar="CHAR|none",
         help="What CSV fields are quoted with. none: quotes are plain characters.",
-        show_default='"',
+        show_default="a double quote",
         rich_help_panel=CSV,
     ),
 ]
