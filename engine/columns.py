@@ -27,6 +27,10 @@ ERROR = pa.field("nerx_error", pa.string())
 """Why a row was not processed; null when it was, or when its text is null."""
 
 NOT_UTF8 = "the text is not valid UTF-8"
+HALF_CHARACTER = "the text holds half of a surrogate pair, which UTF-8 cannot store"
+
+SURROGATES = {b"nerx.surrogates": b"in UTF-8"}
+"""Metadata of a batch whose texts may hold halves of surrogate pairs, encoded as if they were characters."""
 
 
 def column_texts(column: pa.Array) -> list[str | None]:
@@ -46,6 +50,24 @@ def _decoded(value: bytes | None) -> str | None:
         return None
 
 
+def storable(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """`batch` as Parquet can hold it: in one that is marked with SURROGATES, each half is spelled as JSON does."""
+    marked = batch.schema.metadata or {}
+    if not SURROGATES.items() <= marked.items():
+        return batch
+    columns = [_spelled(column) if pa.types.is_string(column.type) else column for column in batch.columns]
+    kept = {name: value for name, value in marked.items() if name not in SURROGATES}
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema.with_metadata(kept))
+
+
+def _spelled(column: pa.Array) -> pa.Array:
+    values = column.cast(pa.binary()).to_pylist()
+    texts = [value if value is None else value.decode(errors="surrogatepass") for value in values]
+    return pa.array([text if text is None else text.encode(errors="backslashreplace") for text in texts]).view(
+        pa.string()
+    )
+
+
 def settle(column: pa.Array, texts: Sequence[str | None], extractions: Sequence[Extraction]) -> list[Extraction]:
     """`extractions`, where two kinds of rows become failed rows: text that is not UTF-8, and text not read to its end.
 
@@ -57,11 +79,19 @@ def settle(column: pa.Array, texts: Sequence[str | None], extractions: Sequence[
     for row, (text, extraction) in enumerate(zip(texts, extractions, strict=True)):
         if text is None:
             if column[row].is_valid:
-                settled[row] = Extraction(None, NOT_UTF8)
+                settled[row] = Extraction(None, _why_unreadable(column[row]))
         elif extraction.spans is not None and extraction.characters != len(text):
             reason = f"only {extraction.characters:,} of {len(text):,} characters were read"
             settled[row] = replace(extraction, spans=None, error=reason)
     return settled
+
+
+def _why_unreadable(text: pa.Scalar) -> str:
+    try:
+        text.cast(pa.large_binary()).as_py().decode(errors="surrogatepass")
+    except UnicodeDecodeError:
+        return NOT_UTF8
+    return HALF_CHARACTER
 
 
 def entity_columns(texts: Sequence[str | None], extractions: Sequence[Extraction]) -> tuple[pa.Array, pa.Array]:

@@ -19,7 +19,9 @@ import pyarrow.parquet as pq
 from ..columns import ENTITIES, ERROR, column_texts
 from ..errors import CorpusError
 from .delimited import Delimited
-from .jsonl import JsonLines, readable
+from .dialect import Dialect
+from .jsonl import JsonLines
+from .jsontype import settled
 from .line import LineFormat, LineSource
 from .listing import READ_ERRORS, InputFile, list_files
 from .parquet import ParquetSource
@@ -146,26 +148,34 @@ def open_corpus(
     shard_rows: int = SHARD_ROWS,
     share: Share | None = None,
     known: Columns | None = None,
+    dialect: Dialect | None = None,
 ) -> Corpus:
     """Open files, folders (recursive), globs and store URIs as one corpus, in the order given and sorted within each.
 
     `text_column` may be absent when there is a column `text` or a single string column. `limit` takes the first rows
     only. `text_unit` says what a text is in `.txt` files. `share` takes its part of the shards. `known` are columns
-    that earlier rows of the same output have: these must fit them. Raises CorpusError; nothing has been written then.
+    that earlier rows of the same output have: these must fit them. `dialect` says how CSV is written. Raises
+    CorpusError; nothing has been written then.
     """
     if limit is not None and limit < 1:
         raise CorpusError(f"limit must be at least 1, not {limit}")
     files = list_files(paths)
     texts = frozenset({text_column or "text"})
-    cut = partial(_open_sources, files, texts, text_unit, batch_rows=batch_rows, limit=limit)
+    cut = partial(_open_sources, files, texts, text_unit, batch_rows=batch_rows, limit=limit, dialect=dialect)
     sources = tuple(cut(shard_rows=shard_rows))
     rows = sum(part.rows for source in sources for part in source.cuts)
     if share is not None and (finer := max(1, -(-rows // (SHARDS_A_SHARE * share.count)))) < shard_rows:
         sources = tuple(cut(shard_rows=finer))
     schema = _agree(sources, known)
-    if id_column is not None:
-        _require_column(schema, id_column, "id")
-    column = choose_text_column(schema, text_column, besides=id_column)
+    try:
+        if id_column is not None:
+            _require_column(schema, id_column, "id")
+        column = choose_text_column(schema, text_column, besides=id_column)
+        if column != "text" and text_column is None and id_column is None and sources[0].kind == "csv":
+            # All else in a header may as well be the first row of a file without one.
+            raise CorpusError(f"no column 'text'; if the text column is {column!r}, name it with --text-column")
+    except CorpusError as error:
+        raise CorpusError(f"{error}{_note(sources[0])}") from error
     _require_storable(schema, sources[0].path)
     return Corpus(sources, schema, column, batch_rows, files, share)
 
@@ -227,6 +237,7 @@ def _open_sources(
     shard_rows: int,
     batch_rows: int,
     limit: int | None,
+    dialect: Dialect | None,
 ) -> Iterator[Source]:
     """One source a file; with a file a text, one for each run of text files. Stops when `limit` rows are found."""
     for bundle in _bundles(files, text_unit):
@@ -237,7 +248,7 @@ def _open_sources(
         elif first.format == "parquet":
             source = ParquetSource.open(first, shard_rows=shard_rows, limit=limit)
         else:
-            form = _line_format(first, texts)
+            form = _line_format(first, texts, dialect)
             source = LineSource.survey(first, form, shard_rows=shard_rows, batch_rows=batch_rows, limit=limit)
         yield source
         if limit is not None:
@@ -252,11 +263,17 @@ def _bundles(files: Sequence[InputFile], text_unit: TextUnit) -> Iterator[tuple[
         yield from [neighbours] if is_bundle else ((file,) for file in neighbours)
 
 
-def _line_format(file: InputFile, texts: frozenset[str]) -> LineFormat:
+def _note(source: Source) -> str:
+    """How a source came to its columns, for a message that lists them."""
+    form = source.format if isinstance(source, LineSource) else None
+    return f". {source.path}: {form.note}" if isinstance(form, Delimited) else ""
+
+
+def _line_format(file: InputFile, texts: frozenset[str], dialect: Dialect | None) -> LineFormat:
     try:
         if file.format == "csv":
-            return Delimited.open(file, texts)
-        return JsonLines.open(file) if file.format == "jsonl" else TextLines.open(file)
+            return Delimited.open(file, texts, dialect)
+        return JsonLines.open(file, texts) if file.format == "jsonl" else TextLines.open(file)
     except READ_ERRORS as error:
         raise CorpusError(f"{file.path}: cannot be read ({reason(error)})") from error
 
@@ -269,9 +286,11 @@ def _agree(sources: Sequence[Source], known: Columns | None) -> pa.Schema:
     for source in sources if known else sources[1:]:
         try:
             schema = source.merge(schema) if source.kind == kind else require_same_columns(schema, source.schema)
-            schema = readable(schema) if kind == "jsonl" else schema
             if known:
-                require_same_columns(known.schema, schema)
+                require_same_columns(known.schema, settled(schema) if kind == "jsonl" else schema)
         except (ValueError, pa.ArrowException) as error:
-            raise CorpusError(f"{source.path}: {error}; all files must have the columns of {example}") from error
-    return readable(schema) if kind == "jsonl" else schema
+            untyped = "; a CSV column is a string unless you say --infer-types" if "csv" in (kind, source.kind) else ""
+            raise CorpusError(
+                f"{source.path}: {error}; all files must have the columns of {example}{untyped}"
+            ) from error
+    return settled(schema) if kind == "jsonl" else schema

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from ..errors import CorpusError
 from .listing import READ_ERRORS, InputFile
-from .record import Block, Borders, UnclosedRecordError, read_blocks
+from .record import Block, Borders, MalformedRecordError, read_blocks
 from .source import Cut, group
 from .store import reason
 
@@ -115,7 +115,7 @@ def _blocks(
                 max_rows=max_rows,
                 limit=limit,
             )
-    except UnclosedRecordError as error:
+    except MalformedRecordError as error:
         raise CorpusError(f"{file.path}:{error.line}: {error}") from error
     except READ_ERRORS as error:
         raise CorpusError(f"{file.path}: cannot be read ({reason(error)})") from error

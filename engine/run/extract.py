@@ -73,7 +73,7 @@ class _Job:
     def of(cls, config: ExtractConfig, progress: Tell | None, stop: Callable[[], bool] = lambda: False) -> "_Job":
         card = AdapterCard.read(config.adapter)
         min_score = card.min_score if config.min_score is None else config.min_score
-        options = {"min_score": min_score, "mode": config.mode, "precision": config.precision}
+        options = {"min_score": min_score, "mode": config.mode, "precision": config.precision, **config.dialect.given}
         origin = Origin(card.digest, options, card.base, card.base_digest, __version__)
         job = cls(config, origin, progress or _ignore, stop)
         job.tell(ExtractEvent("read", origin=origin))
@@ -83,7 +83,12 @@ class _Job:
     def reading(self) -> dict[str, Any]:
         """The arguments of `open_corpus` that the config sets."""
         config = self.config
-        return {"text_column": config.text_column, "id_column": config.id_column, "text_unit": config.text_unit}
+        return {
+            "text_column": config.text_column,
+            "id_column": config.id_column,
+            "text_unit": config.text_unit,
+            "dialect": config.dialect,
+        }
 
     @contextmanager
     def loaded(self, *, here: bool = False) -> Iterator["Loaded"]:
