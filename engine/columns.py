@@ -3,12 +3,12 @@
 The one place between a model's spans and what a user reads; a wrong span stops here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from .errors import NerxError
+from .errors import CorpusError, NerxError
 from .span import Extraction, Span, broken_rule
 from .tally import Tally
 
@@ -27,6 +27,19 @@ ERROR = pa.field("nerx_error", pa.string())
 """Why a row was not processed; null when it was, or when its text is null."""
 
 NOT_UTF8 = "the text is not valid UTF-8"
+
+
+def require_free_names(names: Iterable[str], where: str) -> None:
+    """Raises CorpusError when a column has a name that nerx adds, or one that DuckDB and Spark take for the same."""
+    added = {field.name.casefold(): field.name for field in (ENTITIES, ERROR)}
+    for name in names:
+        if taken := added.get(name.casefold()):
+            same = (
+                "which nerx adds" if name == taken else f"and nerx adds {taken!r}: DuckDB and Spark tell no case apart"
+            )
+            raise CorpusError(
+                f"{where} has a column {name!r} already, {same}; is this an output of nerx? Otherwise rename the column"
+            )
 
 
 def column_texts(column: pa.Array) -> list[str | None]:

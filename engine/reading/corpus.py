@@ -16,16 +16,18 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..columns import ENTITIES, ERROR, column_texts
+from ..columns import column_texts, require_free_names
 from ..errors import CorpusError
+from .agreement import declared, note, with_rows
 from .delimited import Delimited
 from .jsonl import JsonLines, readable
+from .lake import Partitioned
 from .line import LineFormat, LineSource
 from .listing import READ_ERRORS, InputFile, list_files
 from .parquet import ParquetSource
 from .plaintext import TextFiles, TextLines
 from .share import Share
-from .source import SHARD_ROWS, Cut, Source, require_same_columns
+from .source import SHARD_ROWS, Cut, NoRows, NoRowsError, Source, require_same_columns
 from .store import is_uri, reason
 
 TextUnit = Literal["line", "file"]
@@ -76,6 +78,8 @@ class Corpus:
     files: tuple[InputFile, ...]
     share: Share | None = None
     """Whose shards, and so which rows, `shards`, `rows` and `batches` are about; None for all."""
+    note: str | None = None
+    """What to tell of files that had to be adapted to the others."""
 
     @property
     def rows(self) -> int:
@@ -167,7 +171,7 @@ def open_corpus(
         _require_column(schema, id_column, "id")
     column = choose_text_column(schema, text_column, besides=id_column)
     _require_storable(schema, sources[0].path)
-    return Corpus(sources, schema, column, batch_rows, files, share)
+    return Corpus(sources, schema, column, batch_rows, files, share, note(schema, sources))
 
 
 def choose_text_column(schema: pa.Schema, wanted: str | None, *, besides: str | None = None) -> str:
@@ -194,12 +198,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _require_storable(schema: pa.Schema, path: str) -> None:
-    for name in (ENTITIES.name, ERROR.name):
-        if name in schema.names:
-            raise CorpusError(
-                f"{path}: has a column {name!r} already, which nerx adds; is this an output of nerx? "
-                "Otherwise rename the column"
-            )
+    require_free_names(schema.names, f"{path}:")
     try:
         pq.ParquetWriter(pa.BufferOutputStream(), schema).close()
     except pa.ArrowException as error:
@@ -232,14 +231,19 @@ def _open_sources(
     for bundle in _bundles(files, text_unit):
         source: Source
         first = bundle[0]
-        if first.format == "text" and text_unit == "file":
-            source = TextFiles.survey(bundle, shard_rows=shard_rows, limit=limit)
-        elif first.format == "parquet":
-            source = ParquetSource.open(first, shard_rows=shard_rows, limit=limit)
-        else:
-            form = _line_format(first, texts)
-            source = LineSource.survey(first, form, shard_rows=shard_rows, batch_rows=batch_rows, limit=limit)
-        yield source
+        try:
+            if first.format == "text" and text_unit == "file":
+                source = TextFiles.survey(bundle, shard_rows=shard_rows, limit=limit)
+            elif first.format == "parquet":
+                source = ParquetSource.open(first, shard_rows=shard_rows, limit=limit)
+            else:
+                form = _line_format(first, texts)
+                source = LineSource.survey(first, form, shard_rows=shard_rows, batch_rows=batch_rows, limit=limit)
+        except NoRowsError:
+            if len(files) == 1:
+                raise
+            source = NoRows(first.path, first.format)
+        yield Partitioned.around(source, first.partition)
         if limit is not None:
             limit -= sum(cut.rows for cut in source.cuts)
             if limit == 0:
@@ -247,7 +251,9 @@ def _open_sources(
 
 
 def _bundles(files: Sequence[InputFile], text_unit: TextUnit) -> Iterator[tuple[InputFile, ...]]:
-    for is_bundle, run in groupby(files, lambda file: file.format == "text" and text_unit == "file"):
+    for (is_bundle, _), run in groupby(
+        files, lambda file: (file.format == "text" and text_unit == "file", file.partition)
+    ):
         neighbours = tuple(run)
         yield from [neighbours] if is_bundle else ((file,) for file in neighbours)
 
@@ -263,10 +269,11 @@ def _line_format(file: InputFile, texts: frozenset[str]) -> LineFormat:
 
 def _agree(sources: Sequence[Source], known: Columns | None) -> pa.Schema:
     """The columns of all sources. Raises CorpusError naming the first file that differs, and how."""
-    kind = known.kind if known else sources[0].kind
-    schema = known.schema if known else sources[0].schema
-    example = known.where if known else sources[0].path
-    for source in sources if known else sources[1:]:
+    told = with_rows(sources)
+    kind = known.kind if known else told[0].kind
+    schema = known.schema if known else told[0].evidence
+    example = known.where if known else told[0].path
+    for source in told if known else told[1:]:
         try:
             schema = source.merge(schema) if source.kind == kind else require_same_columns(schema, source.schema)
             schema = readable(schema) if kind == "jsonl" else schema
@@ -274,4 +281,5 @@ def _agree(sources: Sequence[Source], known: Columns | None) -> pa.Schema:
                 require_same_columns(known.schema, schema)
         except (ValueError, pa.ArrowException) as error:
             raise CorpusError(f"{source.path}: {error}; all files must have the columns of {example}") from error
+    schema = declared(schema, told)
     return readable(schema) if kind == "jsonl" else schema

@@ -19,6 +19,7 @@ from ..errors import CorpusError
 from ..redaction import without_values
 from .listing import InputFile
 from .record import BYTE_ORDER_MARK, Block, Borders, UnclosedRecordError, read_blocks
+from .source import NoRowsError
 
 DELIMITERS = ",;\t|"
 """The one that the header holds most often is taken; a comma when it holds none."""
@@ -49,7 +50,7 @@ class Delimited:
             # An empty line end: lines are the reader's to find, inside quotes as well.
             names, *more = csv.reader(io.StringIO(header.data.decode().strip("\r\n"), ""), delimiter=delimiter)
         except StopIteration:
-            raise CorpusError(f"{file.path}: is empty; the first line of a CSV file names its columns") from None
+            raise NoRowsError(f"{file.path}: is empty; the first line of a CSV file names its columns") from None
         except UnclosedRecordError as error:
             raise CorpusError(f"{file.path}:{error.line}: {error}") from error
         except UnicodeDecodeError as error:

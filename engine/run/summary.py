@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ..tally import Tally
     from ..writing.increment import Increment
 
-Stage = Literal["read", "compare", "load", "count", "begin", "extract", "kept"]
+Stage = Literal["read", "compare", "note", "load", "count", "begin", "extract", "kept"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +177,10 @@ class DryRun:
 class ExtractEvent:
     """Progress of `extract`, by `stage`; the other fields are what is known then, and None at other times.
 
-    read: the adapter's card has been read. compare: inputs have been compared with a growing output. load: a model is
-    being loaded. count: rows are being counted, for an estimate. begin: from here on rows are worked on, and `stop` is
-    asked. extract: a batch is done. kept: an error ends the run; `kept` counts what of it is finished and stays.
+    read: the adapter's card has been read. compare: inputs have been compared with a growing output. note: `note` is
+    worth a line. load: a model is being loaded. count: rows are being counted, for an estimate. begin: from here on
+    rows are worked on, and `stop` is asked. extract: a batch is done. kept: an error ends the run; `kept` counts what
+    of it is finished and stays.
     """
 
     stage: Stage
@@ -189,3 +190,4 @@ class ExtractEvent:
     total_rows: int | None = None
     progress: Progress | None = None
     kept: RunSummary | None = None
+    note: str | None = None
