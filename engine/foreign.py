@@ -106,7 +106,10 @@ def _united(
     for name in ours.keys() & theirs.keys() - set(retyped):
         mine, other = _meaning(ours[name]), _meaning(theirs[name])
         if mine != other:
-            raise ValueError(f"column {name!r} is {json.dumps(other)} for Spark, not {json.dumps(mine)}")
+            kinds = [
+                json.dumps(one["type"]) + f" {one['metadata']}" * bool(one.get("metadata")) for one in (other, mine)
+            ]
+            raise ValueError(f"column {name!r} is {kinds[0]} for Spark, not {kinds[1]}")
     return {name: field for name, field in {**theirs, **ours}.items() if name not in retyped}
 
 

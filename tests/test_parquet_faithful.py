@@ -103,7 +103,7 @@ def test_a_column_that_two_files_mean_differently_for_spark_is_refused(extract: 
     write(tmp_path / "in/a.parquet", spark_table(table, spark_field("text", "string"), spark_field("n", "long")))
     other = spark_table(table, spark_field("text", "string"), spark_field("n", "interval day"))
     write(tmp_path / "in/b.parquet", other)
-    assert "column 'n' is \"interval day\" for Spark" in refused(extract, tmp_path, tmp_path / "in").replace("{", "")
+    assert "column 'n' is \"interval day\" for Spark" in refused(extract, tmp_path, tmp_path / "in")
 
 
 def test_the_extent_of_one_geoparquet_file_is_not_told_of_all(extract: Extract, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def write_int96(path: Path, values: list[int], unit: str, **keys: str) -> Path:
     table = pa.table({"text": [TEXT] * len(values), "at": times, "all": pa.array([[time] for time in values])})
     table = table.set_column(2, "all", pa.ListArray.from_arrays(range(len(values) + 1), times))
     table = table.replace_schema_metadata({f"org.apache.spark.{name}": value for name, value in keys.items()})
-    pq.write_table(table, path, use_deprecated_int96_timestamps=True, store_schema=False)
+    pq.write_table(table, path, use_deprecated_int96_timestamps=True)
     return path
 
 
@@ -178,15 +178,19 @@ def test_a_type_that_would_be_lost_is_refused(
 
 @pytest.mark.parametrize(
     ("value", "kind"),
-    [("interval '1 month'", "Interval"), ("'12:00:00+02'::timetz", "Time(isAdjustedToUTC=true"), ("1::variant", "V")],
+    [
+        ("interval '1 month'", "Interval"),
+        ("'12:00:00+02'::timetz", "Time(isAdjustedToUTC=true"),
+        ("1::variant", "Variant"),
+    ],
 )
 def test_a_type_of_duckdb_that_would_be_lost_is_refused(
     value: str, kind: str, extract: Extract, tmp_path: Path
 ) -> None:
     source = tmp_path / "in.parquet"
-    duckdb.sql(f"copy (select 'Ada' as text, {{'c': {value}}} as s) to '{source}' (format parquet)")
+    duckdb.sql(f"copy (select 'Ada' as text, {value} as c) to '{source}' (format parquet)")
     error = refused(extract, tmp_path, source)
-    assert "column 's" in error
+    assert "column 'c'" in error
     assert f"has the Parquet type {kind}" in error
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from ..errors import CorpusError
 from ..foreign import calendar, merged
 from .source import Source
 
@@ -62,14 +61,8 @@ def declared(schema: pa.Schema, sources: Sequence[Source]) -> pa.Schema:
 
 
 def with_rows(sources: Sequence[Source]) -> Sequence[Source]:
-    """Those of `sources` that have a say on columns: all that have rows, or else all that name a column.
-
-    Raises CorpusError when none does.
-    """
-    told = [source for source in sources if source.cuts] or [source for source in sources if len(source.schema)]
-    if not told:
-        raise CorpusError(f"{sources[0].path}: is empty, as are all {len(sources):,} files; there is nothing to read")
-    return told
+    """Those of `sources` that have a say on columns: all that have rows, or else all that name a column."""
+    return [source for source in sources if source.cuts] or [source for source in sources if len(source.schema)]
 
 
 def fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -161,7 +161,8 @@ def open_corpus(
         raise CorpusError(f"limit must be at least 1, not {limit}")
     files = list_files(paths)
     texts = frozenset({text_column or "text"})
-    cut = partial(_open_sources, files, texts, text_unit, batch_rows=batch_rows, limit=limit)
+    is_alone = len(files) == 1 and known is None
+    cut = partial(_open_sources, files, texts, text_unit, batch_rows=batch_rows, limit=limit, is_alone=is_alone)
     sources = tuple(cut(shard_rows=shard_rows))
     rows = sum(part.rows for source in sources for part in source.cuts)
     if share is not None and (finer := max(1, -(-rows // (SHARDS_A_SHARE * share.count)))) < shard_rows:
@@ -226,6 +227,7 @@ def _open_sources(
     shard_rows: int,
     batch_rows: int,
     limit: int | None,
+    is_alone: bool,
 ) -> Iterator[Source]:
     """One source a file; with a file a text, one for each run of text files. Stops when `limit` rows are found."""
     for bundle in _bundles(files, text_unit):
@@ -240,7 +242,7 @@ def _open_sources(
                 form = _line_format(first, texts)
                 source = LineSource.survey(first, form, shard_rows=shard_rows, batch_rows=batch_rows, limit=limit)
         except NoRowsError:
-            if len(files) == 1:
+            if is_alone:
                 raise
             source = NoRows(first.path, first.format)
         yield Partitioned.around(source, first.partition)
@@ -270,6 +272,8 @@ def _line_format(file: InputFile, texts: frozenset[str]) -> LineFormat:
 def _agree(sources: Sequence[Source], known: Columns | None) -> pa.Schema:
     """The columns of all sources. Raises CorpusError naming the first file that differs, and how."""
     told = with_rows(sources)
+    if not (told or known):
+        raise CorpusError(f"{sources[0].path}: is empty, as are all {len(sources):,} files; there is nothing to read")
     kind = known.kind if known else told[0].kind
     schema = known.schema if known else told[0].evidence
     example = known.where if known else told[0].path
