@@ -32,8 +32,8 @@ demo: setup  ## train on the freight example, extract, evaluate, show the entiti
 test: setup  ## the tests, without the slow ones
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: setup  ## the tests, with the slow ones and those of a Ray cluster
-	$(INSTALL) -e '.[ray]'
+test-all: setup  ## the tests, with the slow ones, those of a Ray cluster and those of Spark (Java 17)
+	$(INSTALL) -e '.[ray,spark]'
 	$(BIN)/python -m pytest
 
 # mypy names a package after its folder, and a clone may be called anything: it reads the tree as .venv/typing/nerx.

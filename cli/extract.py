@@ -187,6 +187,8 @@ class _Watch:
                 self.account.digests = {"adapter": event.origin.adapter, "base": event.origin.base_digest}
             case "compare" if event.inputs and event.inputs.gone:
                 self.display.note(gone(event.inputs))
+            case "note" if event.note:
+                self.display.note(event.note)
             case "load":
                 self.display.show(Tick("loading"))
             case "count":

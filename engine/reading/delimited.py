@@ -22,6 +22,7 @@ from ..redaction import without_values
 from .dialect import Dialect
 from .listing import InputFile
 from .record import BYTE_ORDER_MARK, Block, Borders, MalformedRecordError, read_blocks
+from .source import NoRowsError
 
 DELIMITERS = ",;\t|"
 """The one that the header holds most often is taken; a comma when it holds none."""
@@ -54,7 +55,7 @@ class Delimited:
             line = header.first_line
             names, *more = dialect.fields(header.data.decode().strip("\r\n"))
         except StopIteration:
-            raise CorpusError(f"{file.path}: is empty; the first line of a CSV file names its columns") from None
+            raise NoRowsError(f"{file.path}: is empty; the first line of a CSV file names its columns") from None
         except MalformedRecordError as error:
             raise CorpusError(f"{file.path}:{error.line}: {error}") from error
         except UnicodeDecodeError as error:

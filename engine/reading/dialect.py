@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
 from ..errors import InputError
 
@@ -66,7 +67,7 @@ class Dialect:
 
     def fields(self, records: str) -> list[list[str]]:
         """The fields of each record. Raises csv.Error."""
-        quoting = csv.QUOTE_MINIMAL if self.quote_character else csv.QUOTE_NONE
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self.quote_character else csv.QUOTE_NONE
         quote = self.quote_character or None
         lines = io.StringIO(records, "")  # lines are the reader's to find, inside quotes as well
         return list(
