@@ -15,6 +15,9 @@ ROWS_AT_ONCE = {True: 256, False: 4096}
 
 On a CPU a batch takes seconds; on a GPU it fills some forward passes."""
 
+EXTRACTION = ("min_score", "mode", "precision")
+"""Options of a run that are the extractor's. The others say how to read the corpus."""
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -35,7 +38,7 @@ def loaded(config: ExtractConfig, origin: Origin, *, here: bool = False) -> Iter
         "device": config.device,
         "base": config.base,
         "batch_tokens": config.batch_tokens,
-        **origin.options,
+        **{name: origin.options[name] for name in EXTRACTION},
     }
     if config.backend == "ray" and not here:
         from . import ray_backend
