@@ -32,11 +32,18 @@ def decimals(digits: int, scale: int) -> st.SearchStrategy[Decimal]:
     return st.integers(-(10**digits) + 1, 10**digits - 1).map(lambda number: Decimal(number).scaleb(-scale))
 
 
+FULL = {"integer[2]"}
+"""DuckDB 2.0 writes a null array as two rows of a list; Arrow cannot read such a file, and nerx calls it damaged."""
+
+
 def columns(kinds: dict[Any, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[Any, list[Any]]]:
     """Some of `kinds`, with five values of each, nulls among them."""
     return st.lists(st.sampled_from(list(kinds)), min_size=1, max_size=6, unique=True).flatmap(
         lambda names: st.fixed_dictionaries(
-            {name: st.lists(st.none() | kinds[name], min_size=5, max_size=5) for name in names}
+            {
+                name: st.lists(kinds[name] if name in FULL else st.none() | kinds[name], min_size=5, max_size=5)
+                for name in names
+            }
         )
     )
 

@@ -416,3 +416,35 @@ def test_a_growing_prefix_is_read_once_and_then_only_what_is_new(bucket, nerx, t
     refused = nerx(*asked[:-2], bucket.uri("out"), "--incremental")
     assert refused.code == 2
     assert "--incremental and an --out in a store do not go together" in refused.errors[0]
+
+
+# Folders that say more than their files
+
+
+def parquet_of(text: str) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"text": [text]}), sink)
+    return sink.getvalue()
+
+
+def test_partition_prefixes_become_columns(bucket: Bucket) -> None:
+    for year, country in (("2024", "NL"), ("2025", "a%2Fb")):
+        bucket.put(f"lake/year={year}/country={country}/part-0.parquet", parquet_of("Ada"))
+    for key in ("lake", "lake/*/*/*.parquet", "lake/year=2024", "lake/year=2024/country=NL/part-0.parquet"):
+        corpus = open_corpus([bucket.uri(key)])
+        rows = [row for shard in corpus.shards() for batch in corpus.batches(shard) for row in batch.to_pylist()]
+        wanted = [("Ada", "2024", "NL"), ("Ada", "2025", "a/b")]
+        assert [tuple(row.values()) for row in rows] == wanted[: len(rows)]
+        assert len(rows) == (1 if "2024" in key else 2)
+
+
+@pytest.mark.parametrize("mark", ["_delta_log/0.json", ".hoodie/hoodie.properties", "metadata/v1.metadata.json"])
+def test_a_table_with_a_log_is_refused(mark: str, bucket: Bucket) -> None:
+    bucket.put("lake/orders/data/a.parquet", parquet_of("Ada"))
+    bucket.put(f"lake/orders/{mark}", b"{}")
+    bucket.put("lake/plain/a.parquet", parquet_of("Ada"))
+    for key in ("lake", "lake/orders", "lake/orders/data", "lake/o*/data/*.parquet", "lake/orders/data/a.parquet"):
+        with pytest.raises(CorpusError, match=r"lake/orders: a \w+ table, whose log says which rows"):
+            open_corpus([bucket.uri(key)])
+    for key in ("lake/plain", "lake/p*/*.parquet"):
+        assert open_corpus([bucket.uri(key)]).rows == 1
