@@ -113,10 +113,11 @@ def storable(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _spelled(column: pa.Array) -> pa.Array:
     values = column.cast(pa.binary()).to_pylist()
-    texts = [value if value is None else value.decode(errors="surrogatepass") for value in values]
-    return pa.array([text if text is None else text.encode(errors="backslashreplace") for text in texts]).view(
-        pa.string()
-    )
+    return pa.array([value if value is None else _escaped(value) for value in values], pa.string())
+
+
+def _escaped(value: bytes) -> str:
+    return value.decode(errors="surrogatepass").encode(errors="backslashreplace").decode()
 
 
 def settle(column: pa.Array, texts: Sequence[str | None], extractions: Sequence[Extraction]) -> list[Extraction]:

@@ -194,8 +194,8 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
         ["separator_line.csv:1: this line says that the delimiter is ';'"],
     ),
     "a comment line": (["comment.csv"], ["comment.csv:2: 2 fields where the header has 1", "split at ','"]),
-    "no header": (["no_header.csv"], ["none is called 'text'", "'Ana left Lima.'", "split at ';'", "needs a header"]),
-    "no header, one column": (["one_column_no_header.csv"], ["no column 'text'", "split at ','", "needs a header"]),
+    "no header": (["no_header.csv"], ["none is called 'text'", "'Ana left Lima.'", "split it at ';'; add one"]),
+    "no header, one column": (["one_column_no_header.csv"], ["no column 'text'", "split it at ','; add one"]),
     "a short row": (
         ["short_row.csv"],
         ["short_row.csv:3: 1 field where the header has 2 ('id', 'text'), split at ','"],

@@ -78,7 +78,9 @@ class Delimited:
     @property
     def note(self) -> str:
         """How the columns came about, for messages about them."""
-        return f"the header is split at {_shown(self.dialect)}; a file needs a header, and --delimiter names another"
+        return (
+            f"nerx took the first line for the header and split it at {_shown(self.dialect)}; add one if there is none"
+        )
 
     def infer(self, block: Block) -> pa.Schema:
         strings = dict.fromkeys(self.names, pa.string())

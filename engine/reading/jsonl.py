@@ -112,7 +112,7 @@ class JsonLines:
         for field in schema:
             values = [record.get(field.name) for record in records]
             if field.name in self.texts and any(map(_half, values)):
-                encoded = [value and value.encode(errors="surrogatepass") for value in values]
+                encoded = [None if value is None else value.encode(errors="surrogatepass") for value in values]
                 columns.append(pa.array(encoded, pa.binary()).view(pa.string()))
                 is_whole = False
             else:
