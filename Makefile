@@ -6,6 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 FREIGHT := examples/freight
 DEMO := build/demo
 DATA ?= ../shared/data/ner
+BASE ?= embedded
 
 .PHONY: help setup demo test test-all lint format docs bench clean
 
@@ -22,8 +23,8 @@ setup: .venv/.installed  ## create .venv with the tested versions (constraints.t
 	@touch $@
 
 demo: export PATH := $(CURDIR)/$(BIN):$(PATH)
-demo: setup  ## train on the freight example, extract, evaluate, show the entities
-	nerx fit $(FREIGHT)/seeds.jsonl --out $(DEMO)/adapter --overwrite
+demo: setup  ## train on the freight example, extract, evaluate, show the entities; with BASE=smollm2, on a real LLM
+	nerx fit $(FREIGHT)/seeds.jsonl --base $(BASE) --out $(DEMO)/adapter --overwrite
 	nerx extract $(FREIGHT)/corpus.parquet --adapter $(DEMO)/adapter --out $(DEMO)/corpus.nerx.parquet --overwrite
 	nerx eval $(DEMO)/adapter $(FREIGHT)/gold.jsonl
 	nerx view $(DEMO)/corpus.nerx.parquet --rows 12
@@ -31,8 +32,8 @@ demo: setup  ## train on the freight example, extract, evaluate, show the entiti
 test: setup  ## the tests, without the slow ones
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: setup  ## the tests, with the slow ones and those of a Ray cluster
-	$(INSTALL) -e '.[ray]'
+test-all: setup  ## the tests, with the slow ones, those of a Ray cluster and those of Spark (Java 17)
+	$(INSTALL) -e '.[ray,spark]'
 	$(BIN)/python -m pytest
 
 # mypy names a package after its folder, and a clone may be called anything: it reads the tree as .venv/typing/nerx.

@@ -108,6 +108,10 @@ def extract(
     text_column: str | None = None,
     id_column: str | None = None,
     text_unit: "TextUnit" = "line",
+    delimiter: str | None = None,
+    quote: str | None = None,
+    escape: str | None = None,
+    infer_types: bool = False,
     limit: int | None = None,
     min_score: float | None = None,
     max_failures: str = "50%",
@@ -135,6 +139,8 @@ def extract(
     text_column: the column to read; the default is `text`, or the only column of strings.
     id_column: a column that the input must have. nerx never takes it for the text.
     text_unit: what counts as one text in `.txt` files, a line or the whole file.
+    delimiter, quote, escape: how CSV files are written, as characters; also "tab" and quote="none".
+    infer_types: give CSV columns types where no value changes by it; else they are strings.
     limit: read only so many rows, the first ones.
     min_score: drop entities below this probability; the default is the adapter's own.
     max_failures: a number of rows, or a share such as "5%".
@@ -162,8 +168,9 @@ def extract(
     several = (corpus,) if isinstance(corpus, str | Path) else corpus
     config = ExtractConfig(
         corpus=tuple(map(str, several)), adapter=Path(adapter), out=None if out is None else str(out),
-        overwrite=overwrite, text_column=text_column, id_column=id_column, text_unit=text_unit, limit=limit,
-        min_score=min_score, max_failures=max_failures, incremental=incremental, prune=prune,
+        overwrite=overwrite, text_column=text_column, id_column=id_column, text_unit=text_unit,
+        delimiter=delimiter, quote=quote, escape=escape, infer_types=infer_types, limit=limit, min_score=min_score,
+        max_failures=max_failures, incremental=incremental, prune=prune,
         retry_failed=retry_failed, shard=shard, batch_tokens=batch_tokens, mode=mode, precision=precision,
         backend=backend, workers=workers, work_dir=None if work_dir is None else Path(work_dir), device=device,
         base=base,

@@ -14,6 +14,8 @@ from unicodedata import category
 
 from ..engine.label import Label
 from ..engine.span import Seed, Span
+from .export import foreign
+from .lint import joins_letters
 
 SEED_KEYS = ("text", "entities", "spans", "id", "meta")
 DEFINITION_KEYS = ("label", "description")
@@ -21,16 +23,14 @@ ENTITY_KEYS = ("start", "end", "label", "text", "score")
 EXAMPLE = '{"text": "Ana lives in Lima", "entities": [{"start": 13, "end": 17, "label": "place"}]}'
 
 FOREIGN_KEYS = {
-    "tokens": "token-tag data (`tokens`, `ner_tags`)",
     "ner_tags": "token-tag data (`tokens`, `ner_tags`)",
-    "tokenized_text": "GLiNER data",
     "ner": "GLiNER data",
     "label": "doccano data",
     "labels": "doccano data",
     "annotations": "Label Studio data",
     "predictions": "Label Studio data",
 }
-"""Keys of other annotation tools. Known by name, they get a better message than "unknown key"."""
+"""Keys of other annotation tools, for lines that are not in the shape of any export that `export` knows."""
 
 
 class LineError(ValueError):
@@ -61,6 +61,8 @@ def parse_definition(record: Mapping[str, Any]) -> Label:
 
 def parse_seed(record: Mapping[str, Any], where: str) -> Seed:
     """The annotated text of a `{"text", "entities"}` line, spans sorted. Raises LineError."""
+    if said := foreign(record):
+        raise LineError([said])
     text = record.get("text")
     text_problems, entity_list_problems = list(_text_problems(record)), list(_entity_list_problems(record))
     found = [*_unknown_keys(record, SEED_KEYS, "a seed"), *text_problems, *entity_list_problems]
@@ -169,11 +171,37 @@ def _offset_problems(start: int, end: int, text: str, recorded: object) -> Itera
         wrong = f'is {mention!r}, but its "text" says {recorded!r}'
     if wrong:
         yield f"{place} {wrong}; {_true_place(start, end, text, recorded) or 'correct the offsets'}"
+    elif recorded is None and (other := _in_utf16(start, end, text)) and _is_cut(start, end, text):
+        at, word = f"{other[0]}:{other[1]}", text[slice(*other)]
+        yield (
+            f"{place} is {mention!r} in characters, but {word!r} in UTF-16 units; write {at} if your tool counts "
+            f'UTF-16 units, as JavaScript does, else add its "text" to the entity'
+        )
     elif not mention.strip():
         yield f"{place} {mention!r} is blank; remove it"
     elif mention != mention.strip():
         trimmed = start + len(mention) - len(mention.lstrip())
         yield f"{place} {mention!r} has whitespace at its edges; write {trimmed}:{trimmed + len(mention.strip())}"
+
+
+def _in_utf16(start: int, end: int, text: str) -> tuple[int, int] | None:
+    """Where a mention begins and ends in characters if `start:end` are UTF-16 units; None if this makes no sense.
+
+    It makes sense if it is another place, and whole words.
+    """
+    units = text.encode("utf-16-le", "surrogatepass")
+    try:
+        places = tuple(len(units[: 2 * place].decode("utf-16-le")) for place in (start, end))
+    except UnicodeDecodeError:
+        return None
+    first, last = places
+    return None if (first, last) == (start, end) or first == last or _is_cut(first, last, text) else (first, last)
+
+
+def _is_cut(start: int, end: int, text: str) -> bool:
+    """Whether `text[start:end]` has white space at its edges, or begins or ends inside a word."""
+    mention = text[start:end]
+    return mention != mention.strip() or joins_letters(text, start) or joins_letters(text, end)
 
 
 def _true_place(start: int, end: int, text: str, recorded: str | None) -> str:

@@ -82,9 +82,9 @@ def inside_words(seeds: Sequence[Seed]) -> Iterator[str]:
     for seed in seeds:
         for span in seed.spans:
             start, end = span.start, span.end
-            while _joins_letters(seed.text, start):
+            while joins_letters(seed.text, start):
                 start -= 1
-            while _joins_letters(seed.text, end):
+            while joins_letters(seed.text, end):
                 end += 1
             if (start, end) != (span.start, span.end):
                 mention, word = seed.text[span.start : span.end], seed.text[start:end]
@@ -109,7 +109,7 @@ def _stands_bare(seed: Seed, mention: str, start: int) -> bool:
     return whole and not any(span.start < end and start < span.end for span in seed.spans)
 
 
-def _joins_letters(text: str, at: int) -> bool:
+def joins_letters(text: str, at: int) -> bool:
     """Whether letters of a script below Hebrew (Latin, Greek, Cyrillic) stand on both sides of the border at `at`."""
     pair = text[max(at - 1, 0) : at + 1]
     return len(pair) == 2 and all(char.isalpha() and char < "\u0590" for char in pair)

@@ -17,6 +17,7 @@ from ..engine.errors import SeedError
 from ..engine.label import Label, LabelSet
 from ..engine.span import Seed
 from .annotation import EXAMPLE, LineError, did_you_mean, is_definition, labels_named, parse_definition, parse_seed
+from .export import foreign, foreign_file
 from .lint import lint
 
 FILE_STARTS = {
@@ -28,6 +29,9 @@ FILE_STARTS = {
     b"PAR1": "a Parquet file",
 }
 """First bytes of files that are often given by mistake. They get one message, and not one for every line."""
+
+MOST_PROBLEMS = 20
+"""So many are listed, and the others counted: a file of another format has one or more on each line."""
 
 DEFINITION = '{"label": "place", "description": "a city, country or region"}'
 
@@ -169,7 +173,11 @@ class _Reading:
     def raise_problems(self) -> None:
         if self.problems:
             in_order = sorted(self.problems, key=lambda problem: problem[0])
-            raise SeedError([f"{self._at(number)}: {message}" for number, message in in_order])
+            listed = [f"{self._at(number)}: {message}" for number, message in in_order[:MOST_PROBLEMS]]
+            if more := len(in_order) - len(listed):
+                lines = len({number for number, _ in in_order})
+                listed.append(f"{self.path}: {more:,} more problems, {len(in_order):,} in all, on {lines:,} lines")
+            raise SeedError(listed)
 
     def label_set(self, definitions: Sequence[Label], *, used_only: bool) -> LabelSet:
         """Defined labels, then the others that occur. `used_only` leaves out labels without mentions and warns."""
@@ -226,9 +234,8 @@ def _unpacked(path: Path, data: bytes) -> bytes:
 def _records(path: Path, data: bytes) -> Iterator[tuple[int, dict[str, Any] | LineError]]:
     """Yield (line number from 1, JSON object or what is wrong with the line). Skips blank lines."""
     text = data.removeprefix(codecs.BOM_UTF8)
-    if _first_line(text).startswith(b"[") or _first_line(text) == b"{":
-        message = "one JSON value over the whole file; write one JSON object a line"
-        raise SeedError([f"{path}: {message}, for example with: jq -c '.[]' {path}"])
+    if said := foreign_file(text, _first_line(text)):
+        raise SeedError([f"{path}: {said} {path}"])
     at = len(data) - len(text)
     for number, line in enumerate(text.split(b"\n"), start=1):
         if line.strip():
@@ -250,7 +257,7 @@ def _record(line: bytes, at: int) -> dict[str, Any] | LineError:
     except (ValueError, RecursionError) as error:
         return LineError([f"not readable JSON: {error}; write one JSON object a line"])
     if not isinstance(value, dict):
-        return LineError([f"not a JSON object; write lines like {EXAMPLE}"])
+        return LineError([foreign(value) or f"not a JSON object; write lines like {EXAMPLE}"])
     return value
 
 

@@ -55,6 +55,10 @@ def extract(
     text_unit: Annotated[
         TextUnit, typer.Option(help="What counts as one text in a .txt file.", rich_help_panel=_READING)
     ] = TEXT_UNIT,
+    delimiter: options.DelimiterOption = DEFAULTS["delimiter"],
+    quote: options.QuoteOption = DEFAULTS["quote"],
+    escape: options.EscapeOption = DEFAULTS["escape"],
+    infer_types: options.InferTypesOption = DEFAULTS["infer_types"],
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Stop after N rows.", rich_help_panel=_READING)
     ] = DEFAULTS["limit"],
@@ -140,6 +144,7 @@ def extract(
       [cyan]nerx extract corpus.parquet[/]
       [cyan]nerx extract corpus.parquet --dry-run[/]
       [cyan]nerx extract reviews.csv --text-column body --min-score 0.5[/]
+      [cyan]nerx extract export.tsv --delimiter tab --quote none[/]
       [cyan]nerx extract 'logs/2025-*.jsonl' --out enriched.parquet[/]
       [cyan]nerx extract lake/ --incremental --out enriched[/]
       [cyan]nerx extract s3://lake/reviews/ --out s3://lake/enriched[/]
@@ -147,7 +152,8 @@ def extract(
     account = context.with_resource(Reporting(report, None if dry_run else metrics, context.params))
     config = ExtractConfig(
         corpus=tuple(corpus), adapter=adapter, out=out, overwrite=overwrite, text_column=text_column,
-        id_column=id_column, text_unit=text_unit.value, limit=limit, min_score=min_score, max_failures=max_failures,
+        id_column=id_column, text_unit=text_unit.value, delimiter=delimiter, quote=quote, escape=escape,
+        infer_types=infer_types, limit=limit, min_score=min_score, max_failures=max_failures,
         incremental=incremental, prune=prune, retry_failed=retry_failed, noop_code=noop_code, shard=shard,
         batch_tokens=batch_tokens, mode=mode.value, precision=precision.value, backend=backend.value, workers=workers,
         work_dir=work_dir, device=device.value, base=base,
@@ -181,6 +187,8 @@ class _Watch:
                 self.account.digests = {"adapter": event.origin.adapter, "base": event.origin.base_digest}
             case "compare" if event.inputs and event.inputs.gone:
                 self.display.note(gone(event.inputs))
+            case "note" if event.note:
+                self.display.note(event.note)
             case "load":
                 self.display.show(Tick("loading"))
             case "count":

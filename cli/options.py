@@ -12,6 +12,7 @@ from .console import LogFormat
 
 TUNING = "Fine tuning"
 RUNNING = "Running"
+CSV = "CSV and TSV"
 
 
 class Device(StrEnum):
@@ -66,6 +67,42 @@ PrecisionOption = Annotated[
     Precision,
     typer.Option(
         help="Number format of the weights. auto is float32 on a CPU, bfloat16 elsewhere.", rich_help_panel=RUNNING
+    ),
+]
+DelimiterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHAR|tab",
+        help="What splits CSV fields.",
+        show_default="found in the header",
+        rich_help_panel=CSV,
+    ),
+]
+QuoteOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHAR|none",
+        help="What CSV fields are quoted with. none: quotes are plain characters.",
+        show_default="a double quote",
+        rich_help_panel=CSV,
+    ),
+]
+EscapeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHAR",
+        help=r"What stands before quotes inside a CSV field, often \. It is dropped.",
+        show_default="quotes are doubled",
+        rich_help_panel=CSV,
+    ),
+]
+InferTypesOption = Annotated[
+    bool,
+    typer.Option(
+        "--infer-types",
+        metavar="",
+        help="Type a CSV column if all its values stay as they are written. Else it is a string.",
+        rich_help_panel=CSV,
     ),
 ]
 DeviceOption = Annotated[

@@ -50,7 +50,14 @@ MAY_IMPORT = {
     | {f"adapters/priming/{name}" for name in ("checkpoint", "folder", "history", "kernels")}
     | {f"adapters/priming/{name}" for name in ("learner", "lora", "pupil", "work")},
     "peft": {"engine/tagging/loading", "adapters/trainer"},
-    "pyarrow": {"engine/columns", "engine/reading", "engine/writing", "engine/review", "engine/run/frame"}
+    "pyarrow": {
+        "engine/columns",
+        "engine/foreign",
+        "engine/reading",
+        "engine/writing",
+        "engine/review",
+        "engine/run/frame",
+    }
     | {"engine/run/retry", "adapters/reader"},
     "fsspec": {"engine/reading"},
     "polars": {"engine/run/frame"},

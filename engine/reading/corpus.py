@@ -16,16 +16,20 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..columns import ENTITIES, ERROR, column_texts
+from ..columns import choose_text_column, column_texts, require_column, require_free_names
 from ..errors import CorpusError
+from .agreement import declared, note, with_rows
 from .delimited import Delimited
-from .jsonl import JsonLines, readable
+from .dialect import Dialect
+from .jsonl import JsonLines
+from .jsontype import settled
+from .lake import Partitioned
 from .line import LineFormat, LineSource
 from .listing import READ_ERRORS, InputFile, list_files
 from .parquet import ParquetSource
 from .plaintext import TextFiles, TextLines
 from .share import Share
-from .source import SHARD_ROWS, Cut, Source, require_same_columns
+from .source import SHARD_ROWS, Cut, NoRows, NoRowsError, Source, require_same_columns
 from .store import is_uri, reason
 
 TextUnit = Literal["line", "file"]
@@ -76,6 +80,8 @@ class Corpus:
     files: tuple[InputFile, ...]
     share: Share | None = None
     """Whose shards, and so which rows, `shards`, `rows` and `batches` are about; None for all."""
+    note: str | None = None
+    """What to tell of files that had to be adapted to the others."""
 
     @property
     def rows(self) -> int:
@@ -146,77 +152,53 @@ def open_corpus(
     shard_rows: int = SHARD_ROWS,
     share: Share | None = None,
     known: Columns | None = None,
+    dialect: Dialect | None = None,
 ) -> Corpus:
     """Open files, folders (recursive), globs and store URIs as one corpus, in the order given and sorted within each.
 
     `text_column` may be absent when there is a column `text` or a single string column. `limit` takes the first rows
     only. `text_unit` says what a text is in `.txt` files. `share` takes its part of the shards. `known` are columns
-    that earlier rows of the same output have: these must fit them. Raises CorpusError; nothing has been written then.
+    that earlier rows of the same output have: these must fit them. `dialect` says how CSV is written. Raises
+    CorpusError; nothing has been written then.
     """
     if limit is not None and limit < 1:
         raise CorpusError(f"limit must be at least 1, not {limit}")
     files = list_files(paths)
     texts = frozenset({text_column or "text"})
-    cut = partial(_open_sources, files, texts, text_unit, batch_rows=batch_rows, limit=limit)
+    is_alone = len(files) == 1 and known is None
+    cut = partial(
+        _open_sources,
+        *(files, texts, text_unit),
+        batch_rows=batch_rows,
+        limit=limit,
+        dialect=dialect,
+        is_alone=is_alone,
+    )
     sources = tuple(cut(shard_rows=shard_rows))
     rows = sum(part.rows for source in sources for part in source.cuts)
     if share is not None and (finer := max(1, -(-rows // (SHARDS_A_SHARE * share.count)))) < shard_rows:
         sources = tuple(cut(shard_rows=finer))
     schema = _agree(sources, known)
-    if id_column is not None:
-        _require_column(schema, id_column, "id")
-    column = choose_text_column(schema, text_column, besides=id_column)
+    try:
+        if id_column is not None:
+            require_column(schema, id_column, "id")
+        column = choose_text_column(schema, text_column, besides=id_column)
+        if column != "text" and text_column is None and id_column is None and sources[0].kind == "csv":
+            # All else in a header may as well be the first row of a file without one.
+            raise CorpusError(f"no column 'text'; if the text column is {column!r}, name it with --text-column")
+    except CorpusError as error:
+        raise CorpusError(f"{error}{_note(sources[0])}") from error
     _require_storable(schema, sources[0].path)
-    return Corpus(sources, schema, column, batch_rows, files, share)
-
-
-def choose_text_column(schema: pa.Schema, wanted: str | None, *, besides: str | None = None) -> str:
-    """`wanted`, or `text`, or the only string column (`besides` aside). Raises CorpusError listing the columns."""
-    strings: list[str] = [field.name for field in schema if is_text(field.type) and field.name != besides]
-    name = wanted or ("text" if "text" in schema.names else None)
-    if name is None:
-        if len(strings) == 1:
-            return strings[0]
-        found = "no string column" if not strings else f"{len(strings)} string columns and none is called 'text'"
-        raise CorpusError(f"{found}; name one with --text-column. Columns: {_describe(schema)}")
-    _require_column(schema, name, "text")
-    kind = schema.field(name).type
-    if not is_text(kind) and not pa.types.is_null(kind):
-        raise CorpusError(f"column {name!r} is {kind}, not a string; columns: {_describe(schema)}")
-    return name
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds texts: string, large_string, string_view, or a dictionary of these."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    return Corpus(sources, schema, column, batch_rows, files, share, note(schema, sources))
 
 
 def _require_storable(schema: pa.Schema, path: str) -> None:
-    for name in (ENTITIES.name, ERROR.name):
-        if name in schema.names:
-            raise CorpusError(
-                f"{path}: has a column {name!r} already, which nerx adds; is this an output of nerx? "
-                "Otherwise rename the column"
-            )
+    require_free_names(schema.names, f"{path}:")
     try:
         pq.ParquetWriter(pa.BufferOutputStream(), schema).close()
     except pa.ArrowException as error:
         # An object that is always {} is the usual case.
         raise CorpusError(f"{path}: a column cannot be stored as Parquet; drop it ({error})") from error
-
-
-def _require_column(schema: pa.Schema, name: str, role: str) -> None:
-    count = schema.names.count(name)
-    if count != 1:
-        found = "no column" if not count else f"{count} columns"
-        raise CorpusError(f"{found} {name!r} (asked for as the {role} column); columns: {_describe(schema)}")
-
-
-def _describe(schema: pa.Schema, most: int = 40) -> str:
-    shown = [f"{field.name} ({field.type})" for field in list(schema)[:most]]
-    return ", ".join(shown) + (f" and {len(schema) - most} more" if len(schema) > most else "") or "none"
 
 
 def _open_sources(
@@ -227,19 +209,26 @@ def _open_sources(
     shard_rows: int,
     batch_rows: int,
     limit: int | None,
+    dialect: Dialect | None,
+    is_alone: bool,
 ) -> Iterator[Source]:
     """One source a file; with a file a text, one for each run of text files. Stops when `limit` rows are found."""
     for bundle in _bundles(files, text_unit):
         source: Source
         first = bundle[0]
-        if first.format == "text" and text_unit == "file":
-            source = TextFiles.survey(bundle, shard_rows=shard_rows, limit=limit)
-        elif first.format == "parquet":
-            source = ParquetSource.open(first, shard_rows=shard_rows, limit=limit)
-        else:
-            form = _line_format(first, texts)
-            source = LineSource.survey(first, form, shard_rows=shard_rows, batch_rows=batch_rows, limit=limit)
-        yield source
+        try:
+            if first.format == "text" and text_unit == "file":
+                source = TextFiles.survey(bundle, shard_rows=shard_rows, limit=limit)
+            elif first.format == "parquet":
+                source = ParquetSource.open(first, shard_rows=shard_rows, limit=limit)
+            else:
+                form = _line_format(first, texts, dialect)
+                source = LineSource.survey(first, form, shard_rows=shard_rows, batch_rows=batch_rows, limit=limit)
+        except NoRowsError:
+            if is_alone:
+                raise
+            source = NoRows(first.path, first.format)
+        yield Partitioned.around(source, first.partition)
         if limit is not None:
             limit -= sum(cut.rows for cut in source.cuts)
             if limit == 0:
@@ -247,31 +236,45 @@ def _open_sources(
 
 
 def _bundles(files: Sequence[InputFile], text_unit: TextUnit) -> Iterator[tuple[InputFile, ...]]:
-    for is_bundle, run in groupby(files, lambda file: file.format == "text" and text_unit == "file"):
+    for (is_bundle, _), run in groupby(
+        files, lambda file: (file.format == "text" and text_unit == "file", file.partition)
+    ):
         neighbours = tuple(run)
         yield from [neighbours] if is_bundle else ((file,) for file in neighbours)
 
 
-def _line_format(file: InputFile, texts: frozenset[str]) -> LineFormat:
+def _note(source: Source) -> str:
+    """How a source came to its columns, for a message that lists them."""
+    form = source.format if isinstance(source, LineSource) else None
+    return f". {source.path}: {form.note}" if isinstance(form, Delimited) else ""
+
+
+def _line_format(file: InputFile, texts: frozenset[str], dialect: Dialect | None) -> LineFormat:
     try:
         if file.format == "csv":
-            return Delimited.open(file, texts)
-        return JsonLines.open(file) if file.format == "jsonl" else TextLines.open(file)
+            return Delimited.open(file, texts, dialect)
+        return JsonLines.open(file, texts) if file.format == "jsonl" else TextLines.open(file)
     except READ_ERRORS as error:
         raise CorpusError(f"{file.path}: cannot be read ({reason(error)})") from error
 
 
 def _agree(sources: Sequence[Source], known: Columns | None) -> pa.Schema:
     """The columns of all sources. Raises CorpusError naming the first file that differs, and how."""
-    kind = known.kind if known else sources[0].kind
-    schema = known.schema if known else sources[0].schema
-    example = known.where if known else sources[0].path
-    for source in sources if known else sources[1:]:
+    told = with_rows(sources)
+    if not (told or known):
+        raise CorpusError(f"{sources[0].path}: is empty, as are all {len(sources):,} files; there is nothing to read")
+    kind = known.kind if known else told[0].kind
+    schema = known.schema if known else told[0].evidence
+    example = known.where if known else told[0].path
+    for source in told if known else told[1:]:
         try:
             schema = source.merge(schema) if source.kind == kind else require_same_columns(schema, source.schema)
-            schema = readable(schema) if kind == "jsonl" else schema
             if known:
-                require_same_columns(known.schema, schema)
+                require_same_columns(known.schema, settled(schema) if kind == "jsonl" else schema)
         except (ValueError, pa.ArrowException) as error:
-            raise CorpusError(f"{source.path}: {error}; all files must have the columns of {example}") from error
-    return readable(schema) if kind == "jsonl" else schema
+            untyped = "; a CSV column is a string unless you say --infer-types" if "csv" in (kind, source.kind) else ""
+            raise CorpusError(
+                f"{source.path}: {error}; all files must have the columns of {example}{untyped}"
+            ) from error
+    schema = declared(schema, told)
+    return settled(schema) if kind == "jsonl" else schema

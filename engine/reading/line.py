@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from ..errors import CorpusError
 from .listing import READ_ERRORS, InputFile
-from .record import Block, Borders, UnclosedRecordError, read_blocks
-from .source import Cut, group
+from .record import Block, Borders, MalformedRecordError, read_blocks
+from .source import Cut, NoRowsError, group
 from .store import reason
 
 
@@ -78,6 +78,10 @@ class LineSource:
             schema = _without_rows(file, form)
         return cls(file, form, schema, tuple(_join(places, shard_rows)), digest.hexdigest())
 
+    @property
+    def evidence(self) -> pa.Schema:
+        return self.schema
+
     def merge(self, known: pa.Schema) -> pa.Schema:
         return self.format.merge(known, self.schema)
 
@@ -97,7 +101,7 @@ def _without_rows(file: InputFile, form: LineFormat) -> pa.Schema:
     try:
         return form.infer(Block(b"", 0, 0, 1))
     except ValueError as error:
-        raise CorpusError(f"{file.path}: {error}") from error
+        raise NoRowsError(f"{file.path}: {error}") from error
 
 
 def _blocks(
@@ -115,7 +119,7 @@ def _blocks(
                 max_rows=max_rows,
                 limit=limit,
             )
-    except UnclosedRecordError as error:
+    except MalformedRecordError as error:
         raise CorpusError(f"{file.path}:{error.line}: {error}") from error
     except READ_ERRORS as error:
         raise CorpusError(f"{file.path}: cannot be read ({reason(error)})") from error

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, NoReturn, cast
 
 from ..errors import CorpusError
-from .prefix import has_magic, match, walk
+from .lake import Partition, partition_of, require_no_store_table, require_no_table
+from .prefix import fixed_part, has_magic, match, walk
 from .store import StorePath, is_uri, reason, store_errors
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ READ_BYTES = 1 << 20
 class InputFile:
     """One file as it was when it was listed: `path` as the user wrote or would write it, `size` in bytes.
 
-    `place` is where it lies when that is an object store; `path` is then its URI without credentials.
+    `place` is where it lies when that is an object store; `path` is then its URI without credentials. `partition` are
+    columns that the names of its folders add.
     """
 
     path: str
@@ -56,6 +58,7 @@ class InputFile:
     size: int
     mtime_ns: int
     place: StorePath | None = None
+    partition: Partition = ()
 
     @property
     def filesystem(self) -> "fs.FileSystem":
@@ -115,15 +118,25 @@ def format_of(path: Path) -> Format | None:
 
 def _input_files(name: str) -> list[InputFile]:
     if not is_uri(name):
-        return [_input_file(path) for path in _expand(name)]
+        paths, root = _expand(name), _root(name)
+        require_no_table([path.absolute() for path in paths], Path(root))
+        return [_input_file(path, root) for path in paths]
     place = StorePath.parse(name)
     try:
-        return [_input_object(place.at(info.path), info) for info in _expand_store(place)]
+        return [_input_object(place.at(info.path), info, fixed_part(place.path)) for info in _expand_store(place)]
     except store_errors() as error:
         raise CorpusError(f"{place}: cannot be read ({reason(error)})") from error
 
 
-def _input_file(path: Path) -> InputFile:
+def _root(name: str) -> str:
+    """The folder that `name` names, or the one that holds all that it names."""
+    path = os.path.abspath(name)  # noqa: PTH100 (a link's own folders are its partition)
+    if os.path.isdir(path):  # noqa: PTH112
+        return path
+    return os.path.dirname(path) if os.path.isfile(path) else fixed_part(path)  # noqa: PTH113, PTH120
+
+
+def _input_file(path: Path, root: str) -> InputFile:
     known = _known_format(str(path))
     try:
         size, mtime_ns = _state(path)
@@ -131,11 +144,13 @@ def _input_file(path: Path) -> InputFile:
             pass
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror})") from error
-    return InputFile(str(path), known, size, mtime_ns)
+    partition = partition_of(os.path.abspath(path), root)  # noqa: PTH100
+    return InputFile(str(path), known, size, mtime_ns, partition=partition)
 
 
-def _input_object(place: StorePath, info: "fs.FileInfo") -> InputFile:
-    return InputFile(place.uri, _known_format(place.uri), *_object_state(info), place)
+def _input_object(place: StorePath, info: "fs.FileInfo", root: str) -> InputFile:
+    size, mtime_ns = _object_state(info)
+    return InputFile(place.uri, _known_format(place.uri), size, mtime_ns, place, partition_of(place.path, root))
 
 
 def _known_format(path: str) -> Format:
@@ -179,13 +194,18 @@ def _expand(name: str) -> list[Path]:
 def _expand_store(place: StorePath) -> "list[fs.FileInfo]":
     info = place.info()
     if info.is_file:
+        require_no_store_table([], [], place.at(place.path.rpartition("/")[0]))
         return [info]
     from pyarrow import fs
 
     is_prefix = info.type == fs.FileType.Directory
     if not is_prefix and not has_magic(place.path):
         raise CorpusError(f"{place}: no such object or prefix")
-    found = [info for info in (walk(place) if is_prefix else match(place)) if _is_known(Path(info.base_name))]
+    root = place if is_prefix else place.at(fixed_part(place.path))
+    objects = root.below()
+    matched = walk(place, objects) if is_prefix else match(place, objects)
+    found = [info for info in matched if _is_known(Path(info.base_name))]
+    require_no_store_table([str(info.path) for info in found], [str(info.path) for info in objects], root)
     return found or _refuse(f"{place}: no object with a known suffix {'below this' if is_prefix else 'matches'}")
 
 

@@ -62,6 +62,10 @@ class TextFiles:
         first = self.files[0].path
         return first if len(self.files) == 1 else f"{first} and {len(self.files) - 1:,} more"
 
+    @property
+    def evidence(self) -> pa.Schema:
+        return self.schema
+
     @classmethod
     def survey(cls, files: tuple[InputFile, ...], *, shard_rows: int, limit: int | None) -> "TextFiles":
         """Read every file once. Raises CorpusError for one that is not UTF-8."""

@@ -19,19 +19,25 @@ def has_magic(path: str) -> bool:
     return _MAGIC.search(path) is not None
 
 
-def walk(place: StorePath) -> "Iterator[fs.FileInfo]":
-    """All objects below a prefix, sorted, but for names and folders that begin with `.` or `_`."""
-    return _visible(place.path, place.below())
+def fixed_part(path: str) -> str:
+    """The folder that holds all that a path or a glob names: what stands before its first wildcard or its last name."""
+    return _MAGIC.split(path, maxsplit=1)[0].rpartition("/")[0]
 
 
-def match(place: StorePath) -> "Iterator[fs.FileInfo]":
+def walk(place: StorePath, below: "Iterable[fs.FileInfo]") -> "Iterator[fs.FileInfo]":
+    """Of the objects `below` a prefix, sorted, those without names and folders that begin with `.` or `_`."""
+    return _visible(place.path, below)
+
+
+def match(place: StorePath, below: "Iterable[fs.FileInfo]") -> "Iterator[fs.FileInfo]":
     """The objects that a glob matches, and those below the prefixes that it matches: match by match, each once.
+
+    `below` are all objects below its fixed part.
 
     `*` and `?` stay within a part of the path and match no leading dot, `**` as a whole part spans parts, `[abc]` and
     `[!abc]` are one character.
     """
-    fixed = _MAGIC.split(place.path, maxsplit=1)[0].rpartition("/")[0]
-    objects = {str(info.path): info for info in place.at(fixed).below()}
+    objects = {str(info.path): info for info in below}
     prefixes = {path[: end.start()] for path in objects for end in re.finditer("/", path)}
     pattern = re.compile(_translate(place.path), re.DOTALL)
     found: dict[str, fs.FileInfo] = {}

@@ -22,12 +22,27 @@ def _never(*_: object) -> bool:
     return False
 
 
+def _at_its_end(_line: bytes, _state: int) -> int:
+    return 0
+
+
+def _accept(_record: bytes) -> None:
+    """Nothing is wrong with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Borders:
-    """Where records of a format end: `ends_inside(line, whether the line begins inside a record)`, and no-rows."""
+    """Where records of a format end.
+
+    is_blank: whether a record makes no row. state_after: the state in which a line ends that begins in another one; 0
+    is the end of a record. check: looks at a record of several lines. Both raise ValueError. hint: what to say of a
+    record that never ends.
+    """
 
     is_blank: Callable[[bytes], bool] = _never
-    ends_inside: Callable[[bytes, bool], bool] = _never
+    state_after: Callable[[bytes, int], int] = _at_its_end
+    check: Callable[[bytes], None] = _accept
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +59,12 @@ class Block:
         return self.first_byte + len(self.data)
 
 
-class UnclosedRecordError(ValueError):
-    """A record that does not end; `line` is where it begins."""
+class MalformedRecordError(ValueError):
+    """A record that cannot be told from what is around it; `line` is where this was seen."""
 
-    def __init__(self, line: int) -> None:
+    def __init__(self, line: int, message: str) -> None:
         self.line = line
-        super().__init__("a record begins here that never ends; is a closing quote or a line end missing?")
+        super().__init__(message)
 
 
 def read_blocks(
@@ -64,7 +79,7 @@ def read_blocks(
 ) -> Iterator[Block]:
     """Blocks of at most `max_rows` rows from `first_byte` to `end_byte`, `limit` rows in all.
 
-    Raises UnclosedRecordError, OSError.
+    Raises MalformedRecordError, OSError.
     """
     stream.seek(first_byte)
     position, line, rows, left = first_byte, first_line, 0, limit
@@ -90,15 +105,32 @@ def _records(stream: BinaryIO, borders: Borders, first_line: int) -> Iterator[tu
     line = first_line
     while record := stream.readline(RECORD_BYTES):
         lines, size = 1, len(record)
-        if borders.ends_inside(record, False):
+        if state := _state_after(borders, record, 0, line):
             parts = [record]
-            while borders.ends_inside(parts[-1], lines > 1):
+            while state:
                 parts.append(stream.readline(RECORD_BYTES))
                 lines, size = lines + 1, size + len(parts[-1])
                 if not parts[-1] or size >= RECORD_BYTES:
-                    raise UnclosedRecordError(line)
+                    raise _unclosed(line, borders)
+                state = _state_after(borders, parts[-1], state, line + lines - 1)
             record = b"".join(parts)
+            try:
+                borders.check(record)
+            except ValueError as error:
+                raise MalformedRecordError(line, str(error)) from error
         if size >= RECORD_BYTES:
-            raise UnclosedRecordError(line)
+            raise _unclosed(line, borders)
         yield record, lines
         line += lines
+
+
+def _state_after(borders: Borders, line: bytes, state: int, number: int) -> int:
+    try:
+        return borders.state_after(line, state)
+    except ValueError as error:
+        raise MalformedRecordError(number, str(error)) from error
+
+
+def _unclosed(line: int, borders: Borders) -> MalformedRecordError:
+    said = f"a record begins here that never ends; is a closing quote or a line end missing?{borders.hint}"
+    return MalformedRecordError(line, said)

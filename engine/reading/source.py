@@ -7,6 +7,8 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from ..errors import CorpusError
+
 SHARD_ROWS = 50_000
 """Rows a shard aims at: at a hundred texts a second, eight minutes of work; one row group of the output."""
 
@@ -43,6 +45,10 @@ class Source(Protocol):
     def schema(self) -> pa.Schema: ...
 
     @property
+    def evidence(self) -> pa.Schema:
+        """`schema` with the type null where the source shows no type: in a column that has no value."""
+
+    @property
     def cuts(self) -> tuple[Cut, ...]: ...
 
     @property
@@ -57,6 +63,34 @@ class Source(Protocol):
 
         Raises CorpusError, pa.ArrowException, OSError.
         """
+
+
+class NoRowsError(CorpusError):
+    """A file that holds nothing at all, not even columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoRows:
+    """Such a file as a source, where other files make up the corpus."""
+
+    path: str
+    kind: str
+    cuts: tuple[Cut, ...] = ()
+    digest: str = "empty"
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([])
+
+    @property
+    def evidence(self) -> pa.Schema:
+        return self.schema
+
+    def merge(self, known: pa.Schema) -> pa.Schema:
+        return known
+
+    def batches(self, cut: Cut, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:  # noqa: ARG002
+        return iter(())
 
 
 def group(sizes: Iterable[tuple[int, int]], shard_rows: int) -> Iterator[tuple[int, int]]:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from ..errors import InputError, TooManyFailuresError
+from ..reading.dialect import Dialect
 from ..reading.share import Share
 
 TextUnit = Literal["line", "file"]
@@ -86,6 +87,14 @@ class ExtractConfig:
     """A column that the input must have. nerx never takes it for the text."""
     text_unit: TextUnit = "line"
     """What counts as one text in `.txt` files: a line, or the whole file."""
+    delimiter: str | None = None
+    """What splits the fields of CSV files, a character or `tab`; None is found in each header."""
+    quote: str | None = None
+    """What CSV fields are quoted with, or `none`; None is `"`, and refuses a record that can be read in two ways."""
+    escape: str | None = None
+    """What takes the meaning from the next character of a CSV file, mostly a backslash; None is nothing."""
+    infer_types: bool = False
+    """Give CSV columns types where each value, written back, has the same characters; else they are strings."""
     limit: int | None = None
     """Read only so many rows, the first ones."""
     min_score: float | None = None
@@ -124,11 +133,17 @@ class ExtractConfig:
         self._check_values()
         _refuse_clashes(self._given())
         self.share  # noqa: B018  # raises for what is no share
+        self.dialect  # noqa: B018  # raises for what is no character
         self.target  # noqa: B018  # raises where it has to be said
 
     @property
     def share(self) -> Share | None:
         return Share.parse(self.shard) if self.shard else None
+
+    @property
+    def dialect(self) -> Dialect:
+        """How CSV files are written."""
+        return Dialect.parse(self.delimiter, self.quote, self.escape, self.infer_types)
 
     @property
     def target(self) -> Path:

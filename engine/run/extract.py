@@ -3,7 +3,7 @@
 Each way imports what it needs when it runs. So a run that finds nothing new loads neither torch nor pyarrow.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -55,9 +55,7 @@ def estimate(config: ExtractConfig, progress: Tell | None = None) -> DryRun:
             if not increment.work:
                 return DryRun(0, 0, 0, 0, inputs=inputs)
             return replace(_sampled(job, _new_in(job, output, increment)), inputs=inputs)
-    from ..reading.corpus import open_corpus
-
-    return _sampled(job, open_corpus(config.corpus, **job.reading, limit=config.limit, share=config.share))
+    return _sampled(job, job.opened(config.corpus, limit=config.limit, share=config.share))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ class _Job:
     def of(cls, config: ExtractConfig, progress: Tell | None, stop: Callable[[], bool] = lambda: False) -> "_Job":
         card = AdapterCard.read(config.adapter)
         min_score = card.min_score if config.min_score is None else config.min_score
-        options = {"min_score": min_score, "mode": config.mode, "precision": config.precision}
+        options = {"min_score": min_score, "mode": config.mode, "precision": config.precision, **config.dialect.given}
         origin = Origin(card.digest, options, card.base, card.base_digest, __version__)
         job = cls(config, origin, progress or _ignore, stop)
         job.tell(ExtractEvent("read", origin=origin))
@@ -83,7 +81,21 @@ class _Job:
     def reading(self) -> dict[str, Any]:
         """The arguments of `open_corpus` that the config sets."""
         config = self.config
-        return {"text_column": config.text_column, "id_column": config.id_column, "text_unit": config.text_unit}
+        return {
+            "text_column": config.text_column,
+            "id_column": config.id_column,
+            "text_unit": config.text_unit,
+            "dialect": config.dialect,
+        }
+
+    def opened(self, paths: Sequence[Any], **how: Any) -> "Corpus":
+        """The corpus at `paths`; `how` goes before what the config says."""
+        from ..reading.corpus import open_corpus
+
+        corpus = open_corpus(paths, **{**self.reading, **how})
+        if corpus.note:
+            self.tell(ExtractEvent("note", note=corpus.note))
+        return corpus
 
     @contextmanager
     def loaded(self, *, here: bool = False) -> Iterator["Loaded"]:
@@ -114,7 +126,6 @@ class _Job:
 
 def _whole(job: _Job) -> RunSummary:
     """Extract all of the corpus, or a share of it, into a new output."""
-    from ..reading.corpus import open_corpus
     from ..writing.output import open_output, require_free
     from ..writing.sink import Sink
 
@@ -122,7 +133,7 @@ def _whole(job: _Job) -> RunSummary:
     output = open_output(config.out or config.target, config.work_dir, share=config.share)
     # Cheap refusals come first: before files are read through and a model is loaded.
     require_free(output, overwrite=config.overwrite)
-    corpus = open_corpus(config.corpus, **job.reading, limit=config.limit, share=config.share)
+    corpus = job.opened(config.corpus, limit=config.limit, share=config.share)
     with job.loaded() as backend:
         return job.run(corpus, backend, Sink(output, corpus, job.origin, overwrite=config.overwrite))
 
@@ -158,12 +169,10 @@ def _growing(job: _Job) -> Iterator[tuple["GrowingOutput", "Increment", Inputs]]
 
 def _new_in(job: _Job, output: "GrowingOutput", increment: "Increment") -> "Corpus":
     """The inputs that are new or changed. They must have the columns of the parts that exist already."""
-    from ..reading.corpus import open_corpus
     from ..writing.part import part_columns
 
     known = part_columns(output.folder, output.parts[0]) if output.parts else None
-    reading = {**job.reading, "text_column": output.text_column}
-    return open_corpus([work.file for work in increment.work], **reading, known=known)
+    return job.opened([work.file for work in increment.work], text_column=output.text_column, known=known)
 
 
 def _retry(job: _Job) -> RunSummary:

@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
-from ..columns import ENTITIES, ERROR, column_texts, outcome
-from ..errors import CorpusError
-from ..reading.corpus import BATCH_ROWS, choose_text_column
+from ..columns import ENTITIES, ERROR, choose_text_column, column_texts, outcome, require_free_names
+from ..reading.corpus import BATCH_ROWS
 from .pipeline import TextExtractor
 
 if TYPE_CHECKING:
@@ -39,9 +38,7 @@ def extract_frame(frame: Frame, extractor: TextExtractor, *, text_column: str | 
 
 
 def _text_column(schema: pa.Schema, wanted: str | None) -> str:
-    for field in (ENTITIES, ERROR):
-        if field.name in schema.names:
-            raise CorpusError(f"the frame has a column {field.name!r} already, which nerx adds; rename or drop it")
+    require_free_names(schema.names, "the frame")
     return choose_text_column(schema, wanted)
 
 

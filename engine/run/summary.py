@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ..tally import Tally
     from ..writing.increment import Increment
 
-Stage = Literal["read", "compare", "load", "count", "begin", "extract", "kept"]
+Stage = Literal["read", "compare", "note", "load", "count", "begin", "extract", "kept"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +177,10 @@ class DryRun:
 class ExtractEvent:
     """Progress of `extract`. Each `stage` sets the fields that it knows; the others are None.
 
-    read: the adapter's card has been read. compare: inputs have been compared with a growing output. load: a model is
-    loading. count: an estimate counts rows. begin: work on rows begins, and `extract` asks `stop` from now on.
-    extract: a batch is done. kept: an error ends the run, and `kept` counts the finished rows that stay.
+    read: the adapter's card has been read. compare: inputs have been compared with a growing output. note: `note` is
+    for the user. load: a model is loading. count: an estimate counts rows. begin: work on rows begins, and `extract`
+    asks `stop` from now on. extract: a batch is done. kept: an error ends the run, and `kept` counts the finished rows
+    that stay.
     """
 
     stage: Stage
@@ -189,3 +190,4 @@ class ExtractEvent:
     total_rows: int | None = None
     progress: Progress | None = None
     kept: RunSummary | None = None
+    note: str | None = None

@@ -116,9 +116,9 @@ def absolute(path: str) -> str:
 
 
 def digested(file: InputFile) -> InputState:
-    """`file` with the digest of its stored bytes. Raises CorpusError when it cannot be read or changes meanwhile."""
+    """`file` with the digest of its bytes and partition. Raises CorpusError when it cannot be read or changes now."""
     checked = time.time_ns()
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(repr(file.partition).encode() if file.partition else b"", digest_size=16)
     try:
         with file.filesystem.open_input_stream(file.location, compression=None) as stream:
             while block := stream.read(READ_BYTES):

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from ..columns import ENTITIES, ERROR
 from ..errors import OutputError
+from ..foreign import extended
 from ..origin import INPUT, TALLY, Origin, as_metadata, facts_in, other_metadata
 from ..reading.corpus import Columns
 from ..reading.listing import format_of
@@ -21,7 +22,8 @@ from .place import part_files
 
 def output_schema(schema: pa.Schema, facts: Mapping[str, str]) -> pa.Schema:
     """The input's columns as they are, then the two of nerx; `facts` besides the input's own metadata."""
-    return pa.schema([*schema, ENTITIES, ERROR], metadata={**(schema.metadata or {}), **as_metadata(facts)})
+    columns = pa.schema([*schema, ENTITIES, ERROR])
+    return columns.with_metadata({**extended(schema.metadata, columns), **as_metadata(facts)})
 
 
 def file_facts(path: Path | str, filesystem: Any = None) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ..columns import ENTITIES, ERROR, column_texts, outcome, stored
+from ..columns import ENTITIES, ERROR, column_texts, outcome, storable, stored
 from ..errors import NerxError, OutputError
 from ..reading.corpus import Shard
 from ..reading.source import SHARD_BYTES
@@ -65,7 +65,7 @@ class ShardWriter:
         if self._committed + self._tally.rows + batch.num_rows > self._shard.rows:
             raise NerxError(f"{self._shard.path}: more rows than the {self._shard.rows:,} of shard {self._shard.index}")
         done = outcome(batch.column(self._text_index), extractions)
-        columns = [*batch.columns, done.entities, done.errors]
+        columns = [*storable(batch).columns, done.entities, done.errors]
         self._batches.append(pa.RecordBatch.from_arrays(columns, schema=self._staging.schema))
         counted = replace(done.tally, tokens=tokens, seconds=seconds)
         self._tally += counted
