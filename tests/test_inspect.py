@@ -85,7 +85,7 @@ ROW_DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a row too few": (lambda row: not ada(row), "out.parquet: its rows give rows 49, but 50 is stored"),
     "an entity too few": (lambda row: row["entities"] and row["entities"].pop(), "its rows give entities "),
     "another label": (lambda row: ada(row).update(label="EVEN"), "its rows give entities_per_label"),
-    "another score": (lambda row: ada(row).update(score=0.99), "the scores of its rows are not those"),
+    "another score": (lambda row: ada(row).update(score=0.99), "the scores of its rows differ"),
     "an error taken away": (
         lambda row: POISON in (row["text"] or "") and row.update(nerx_error=None),
         "its rows give failures 0",

@@ -124,7 +124,7 @@ def test_a_dry_run_reports_its_estimate(nerx: Nerx, corpus: Path, tiny_adapter: 
 def test_no_place_for_a_report_is_said_before_any_work(nerx: Nerx, corpus: Path, tmp_path: Path, place: str) -> None:
     done = nerx("extract", corpus, "--adapter", tmp_path / "none", "--report", tmp_path / place)
     assert done.code == 2
-    assert "no place for a file" in done.errors[0]
+    assert "cannot be a file here" in done.errors[0]
 
 
 def test_an_interrupted_run_reports_what_is_kept(tiny_adapter: Path, tmp_path: Path) -> None:
