@@ -31,6 +31,9 @@ decisions by both readers."""
 FIT = 2
 """Goes up with a change of `fit` that no setting shows. 2: texts of a batch share labels, 15 epochs of rehearsal."""
 
+LATER = {"most_epochs": 30, "upper": 1.0}
+"""Hyperparameters that are younger than the first cells, with the values that went without saying then."""
+
 
 @dataclass(frozen=True, slots=True)
 class NerxSettings:
@@ -67,12 +70,13 @@ class Nerx:
         from nerx.adapters.fusion import DEFAULT, PRIOR_NATS
         from nerx.engine.tagging.loading import pick_device
 
+        recipe = asdict(self._config(Path()).hyperparameters(self._parameters()))
         return {
             "nerx": nerx.__version__,
             "base": digest_of_base(self._settings.base),
             "device": pick_device(self._settings.device).type,
             "fit": FIT,
-            "recipe": asdict(self._config(Path()).hyperparameters(self._parameters())),
+            "recipe": {name: value for name, value in recipe.items() if LATER.get(name) != value},
             "fusion": {**asdict(DEFAULT), "prior_nats": PRIOR_NATS},
             **self._overrides[row],
         }
