@@ -144,7 +144,7 @@ CSV_READ: dict[str, tuple[list[str], Rows]] = {
     ),
     "a backslash before the last quote": (
         ["backslash_at_the_end.csv", "--escape", "\\"],
-        [{"text": 'the pipe of 5"', "n": "1"}, {"text": '"x"', "n": "2"}],
+        [{"text": 'the pipe of 5"', "n": "1"}, {"text": 'pipe 3"', "n": "2"}],
     ),
     "plain quotes": (
         ["plain_quotes.tsv", "--delimiter", "tab", "--quote", "none"],
@@ -194,7 +194,7 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
         ["separator_line.csv:1: this line says that the delimiter is ';'"],
     ),
     "a comment line": (["comment.csv"], ["comment.csv:2: 2 fields where the header has 1", "split at ','"]),
-    "no header": (["no_header.csv"], ["none is called 'text'", "'Ana left Lima.'", "split it at ';'; add one"]),
+    "no header": (["no_header.csv"], ["none is called 'text'", "Ana left Lima. (string)", "split it at ';'; add one"]),
     "no header, one column": (["one_column_no_header.csv"], ["no column 'text'", "split it at ','; add one"]),
     "a short row": (
         ["short_row.csv"],
