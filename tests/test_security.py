@@ -229,7 +229,7 @@ def broken_inputs() -> Iterator[tuple[str, bytes]]:
     yield "types.jsonl", f'{{"text": "a", "n": 1}}\n{{"text": "b", "n": "{SECRET}"}}\n'.encode()
     yield "array.jsonl", f'{{"text": "a"}}\n["{SECRET}"]\n'.encode()
     yield "twice.jsonl", f'{{"text": "a", "text": "{SECRET}"}}\n'.encode()
-    yield "long.jsonl", b'{"text": "a", "n": 1.5}\n{"text": "b", "n": 77777777777777777777}\n'
+    yield "long.jsonl", b'{"text": "a", "n": 1.5}\n{"text": "b", "n": {"x": 77777777777777777777}}\n'
     yield "encoding.txt", SECRET.encode() + b"\xff\n"
 
 
