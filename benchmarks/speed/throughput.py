@@ -2,11 +2,13 @@
 
     python -m benchmarks.speed.throughput            some minutes on 2 cores; writes results/speed.json and .md
     python -m benchmarks.speed.throughput --quick    fewer texts, once
+    python -m benchmarks.speed.throughput --bases embedded    without smollm2, which is fetched by pip
 
-The texts are test texts of the set, joined and cut so that each has 120 tokens. Batches go through all in turn and a
-time is the best of the repeats for each batch, so that a noisy hour disturbs all alike; MiniLM is the token
-classification of `few_shot.py`, learned from the same seeds, read as it is and under bfloat16 autocast. Threads wait as
-they do in the command, spinning: on two quiet cores a fit takes 85 s so, and 139 s with OMP_WAIT_POLICY=PASSIVE.
+The texts are test texts of the set, joined and cut so that each has 120 tokens of the embedded base. Batches go through
+all in turn and a time is the best of the repeats for each batch, so that a noisy hour disturbs all alike; MiniLM is the
+token classification of `few_shot.py`, learned from the same seeds, read as it is and under bfloat16 autocast. Threads
+wait as they do in the command, spinning: on two quiet cores a fit takes 85 s so, and 139 s with
+OMP_WAIT_POLICY=PASSIVE.
 """
 
 import argparse
@@ -25,6 +27,8 @@ from transformers.utils.logging import disable_progress_bar
 from nerx.adapters.config import FitConfig
 from nerx.adapters.fit import fit
 from nerx.engine.tagging.extractor import Extractor
+from nerx.engine.tagging.loading import load_base
+from nerx.engine.tagging.prompt import PromptEncoder
 
 from ..lab.dataset import DEFAULT_DATA, Task, load_task
 from ..lab.machine import commit, this_machine, usable_cores
@@ -34,6 +38,8 @@ from .stopwatch import Best, clocked, keep_best
 
 LENGTH = 120
 BATCH = 32
+NAMES = {"embedded": "nerx", "smollm2": "smollm2"}
+"""Base -> what the table calls nerx with it."""
 
 Read = Callable[[Sequence[str]], object]
 
@@ -54,8 +60,9 @@ def main() -> None:
     task = load_task(options.data, options.set, 5, 0, texts=0)
     with tempfile.TemporaryDirectory(prefix="nerx-speed-") as folder:
         print("fitting", file=sys.stderr)
-        fits = {"nerx": fit_nerx(task, Path(folder) / "adapter"), "minilm": fit_minilm(task)}
-        texts = list(long_texts(task.texts, Extractor.load(Path(folder) / "adapter", device="cpu")))[: options.texts]
+        fits = {NAMES[base]: fit_nerx(task, Path(folder) / base, base) for base in options.bases}
+        fits["minilm"] = fit_minilm(task)
+        texts = list(long_texts(task.texts, load_base(device="cpu").encoder))[: options.texts]
         ways = {name: way for fitted in fits.values() for name, way in fitted.ways.items()}
         times = measure(ways, texts, options.repeats)
     record = {
@@ -82,16 +89,17 @@ def main() -> None:
         options.json.with_suffix(".md").write_text(page(record))
 
 
-def fit_nerx(task: Task, adapter: Path) -> Fitted:
+def fit_nerx(task: Task, adapter: Path, base: str) -> Fitted:
     assert task.seeds_path is not None
-    config = FitConfig(task.seeds_path, adapter, device="cpu")
+    config = FitConfig(task.seeds_path, adapter, base=base, device="cpu")
     spent = clocked(lambda: fit(config) and None)
+    name = NAMES[base]
     ways: dict[str, Read] = {
-        "nerx": Extractor.load(adapter, device="cpu").extract,
-        "nerx bfloat16": Extractor.load(adapter, device="cpu", precision="bfloat16").extract,
-        "nerx int8": Extractor.load(adapter, device="cpu", precision="int8").extract,
-        "nerx fast": Extractor.load(adapter, device="cpu", mode="fast").extract,
-        "nerx fast bfloat16": Extractor.load(adapter, device="cpu", mode="fast", precision="bfloat16").extract,
+        name: Extractor.load(adapter, device="cpu").extract,
+        f"{name} bfloat16": Extractor.load(adapter, device="cpu", precision="bfloat16").extract,
+        f"{name} int8": Extractor.load(adapter, device="cpu", precision="int8").extract,
+        f"{name} fast": Extractor.load(adapter, device="cpu", mode="fast").extract,
+        f"{name} fast bfloat16": Extractor.load(adapter, device="cpu", mode="fast", precision="bfloat16").extract,
     }
     return Fitted(*spent, ways)
 
@@ -108,12 +116,12 @@ def fit_minilm(task: Task) -> Fitted:
     return Fitted(*spent, {"minilm": predict, "minilm bfloat16": halved})
 
 
-def long_texts(texts: Sequence[str], extractor: Extractor) -> Iterator[str]:
+def long_texts(texts: Sequence[str], encoder: PromptEncoder) -> Iterator[str]:
     """`texts` joined until there are LENGTH tokens, cut there, without end while they last."""
     joined = ""
     for text in texts:
         joined = f"{joined} {text}".strip()
-        source = extractor.model.encoder.encode_source(joined)
+        source = encoder.encode_source(joined)
         if len(source) >= LENGTH:
             yield joined[: source.offsets[LENGTH - 1][1]]
             joined = ""
@@ -166,6 +174,7 @@ def page(record: dict[str, Any]) -> str:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="64 texts, once")
+    parser.add_argument("--bases", nargs="+", choices=NAMES, default=list(NAMES), help="default: both")
     parser.add_argument("--set", default="crossner_science", help="a folder of --data")
     parser.add_argument("--texts", type=int, help="so many (256)")
     parser.add_argument("--repeats", type=int, help="times are the best of so many (3)")

@@ -16,9 +16,8 @@ class Source(list[int]):
 
 def test_texts_are_joined_and_cut_to_one_length() -> None:
     encoder = SimpleNamespace(encode_source=Source)
-    extractor = SimpleNamespace(model=SimpleNamespace(encoder=encoder))
     short = [f"a{n} b{n} c{n} d{n} e{n} f{n} g{n}" for n in range(40)]
-    found = list(long_texts(short, extractor))  # type: ignore[arg-type]
+    found = list(long_texts(short, encoder))  # type: ignore[arg-type]
     assert [len(words(text)) for text in found] == [LENGTH, LENGTH]
     assert found[0].startswith("a0 b0")
     assert found[1].startswith("a18 b18")
