@@ -46,7 +46,7 @@ TORCH = ("allocator", "batching", "decoder", "drafter", "loading", "model", "out
 MAY_IMPORT = {
     "torch": {"engine/bases/convert", "engine/bases/delta"}
     | {f"engine/tagging/{name}" for name in TORCH}
-    | {f"adapters/{name}" for name in ("batch", "loss", "objective", "fusion", "trainer")}
+    | {f"adapters/{name}" for name in ("batch", "loss", "objective", "fusion", "kernels", "trainer")}
     | {f"adapters/priming/{name}" for name in ("checkpoint", "folder", "history", "kernels")}
     | {f"adapters/priming/{name}" for name in ("learner", "lora", "pupil", "work")},
     "peft": {"engine/tagging/loading", "adapters/trainer"},
