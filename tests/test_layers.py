@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "torch": {"engine/bases/convert", "engine/bases/delta"}
     | {f"engine/tagging/{name}" for name in TORCH}
     | {f"adapters/{name}" for name in ("batch", "loss", "objective", "fusion", "kernels", "trainer")}
-    | {f"adapters/priming/{name}" for name in ("checkpoint", "folder", "history", "kernels")}
+    | {f"adapters/priming/{name}" for name in ("checkpoint", "folder", "history")}
     | {f"adapters/priming/{name}" for name in ("learner", "lora", "pupil", "work")},
     "peft": {"engine/tagging/loading", "adapters/trainer"},
     "pyarrow": {
