@@ -73,7 +73,7 @@ DelimiterOption = Annotated[
     str | None,
     typer.Option(
         metavar="CHAR|tab",
-        help="What splits CSV fields.",
+        help="Character between the fields of a CSV line.",
         show_default="found in the header",
         rich_help_panel=CSV,
     ),
@@ -82,7 +82,7 @@ QuoteOption = Annotated[
     str | None,
     typer.Option(
         metavar="CHAR|none",
-        help="What CSV fields are quoted with. none: quotes are plain characters.",
+        help="Character around quoted CSV fields. none: a quote is a plain character.",
         show_default="a double quote",
         rich_help_panel=CSV,
     ),
@@ -91,7 +91,7 @@ EscapeOption = Annotated[
     str | None,
     typer.Option(
         metavar="CHAR",
-        help=r"What stands before quotes inside a CSV field, often \. It is dropped.",
+        help=r"Character before a quote inside a CSV field, often \. nerx drops it.",
         show_default="quotes are doubled",
         rich_help_panel=CSV,
     ),
@@ -101,7 +101,7 @@ InferTypesOption = Annotated[
     typer.Option(
         "--infer-types",
         metavar="",
-        help="Type a CSV column if all its values stay as they are written. Else it is a string.",
+        help="Give a CSV column a type if all its values stay as written. Others are strings.",
         rich_help_panel=CSV,
     ),
 ]
