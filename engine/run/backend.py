@@ -33,7 +33,8 @@ def loaded(config: ExtractConfig, origin: Origin, *, here: bool = False) -> Iter
         "device": config.device,
         "base": config.base,
         "batch_tokens": config.batch_tokens,
-        **origin.options,
+        # All options but those that say how files are read: the model knows no files.
+        **{name: value for name, value in origin.options.items() if name not in config.dialect.given},
     }
     if config.backend == "ray" and not here:
         from . import ray_backend
