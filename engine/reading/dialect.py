@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
 
 from ..errors import InputError
 
@@ -67,11 +66,15 @@ class Dialect:
 
     def fields(self, records: str) -> list[list[str]]:
         """The fields of each record. Raises csv.Error."""
-        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self.quote_character else csv.QUOTE_NONE
         quote = self.quote_character or None
-        lines = io.StringIO(records, "")  # lines are the reader's to find, inside quotes as well
         return list(
-            csv.reader(lines, delimiter=self.delimiter or ",", quotechar=quote, escapechar=self.escape, quoting=quoting)
+            csv.reader(
+                io.StringIO(records, ""),  # lines are the reader's to find, inside quotes as well
+                delimiter=self.delimiter or ",",
+                quotechar=quote,
+                escapechar=self.escape,
+                quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
+            )
         )
 
     def state_after(self, line: bytes, state: int) -> int:
