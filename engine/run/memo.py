@@ -1,6 +1,6 @@
 """Texts met before: within a shard a text that comes again is looked up and not read again.
 
-A shard, and not the whole run, so that a run which was stopped can come to the very same bits: what is known at a row
+A shard, and not the whole run, so that a run which was stopped goes on as if it had not been: what is known at a row
 follows from the rows of its shard before it, and these are either at hand or in finished pieces. Knows no model.
 """
 
