@@ -112,6 +112,8 @@ class RunSummary:
     """Of an incremental run."""
     retry: RetrySummary | None = None
     """Of a run over failed rows; all other counts are those of the whole output then."""
+    left_out: Sequence[str] = ()
+    """Paths in folders and globs that nerx does not read: files of other kinds, and links to folders."""
 
     @classmethod
     def of(
@@ -144,7 +146,8 @@ class RunSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; what there is only of some kinds of run is left out of others."""
-        told = {name: value for name, value in asdict(self).items() if name not in {"inputs", "retry"}}
+        told = {name: value for name, value in asdict(self).items() if name not in {"inputs", "retry", "left_out"}}
+        told |= {"left_out": list(self.left_out)} if self.left_out else {}
         more = {"inputs": self.inputs, "retry": self.retry}
         return told | {name: one.to_dict() for name, one in more.items() if one is not None}
 
@@ -161,6 +164,8 @@ class DryRun:
     seconds: float | None = None
     inputs: Inputs | None = None
     """Of an incremental run, which would read those that are new or changed."""
+    left_out: Sequence[str] = ()
+    """As in a `RunSummary`."""
 
     @property
     def is_noop(self) -> bool:
@@ -168,8 +173,9 @@ class DryRun:
         return self.inputs is not None and self.inputs.is_noop
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; `inputs` only where there are some."""
-        told = {name: value for name, value in asdict(self).items() if name != "inputs"}
+        """For JSON; `inputs` and `left_out` only where there are some."""
+        told = {name: value for name, value in asdict(self).items() if name not in {"inputs", "left_out"}}
+        told |= {"left_out": list(self.left_out)} if self.left_out else {}
         return told | ({"inputs": self.inputs.to_dict()} if self.inputs else {})
 
 
