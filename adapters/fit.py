@@ -83,7 +83,7 @@ def fit(config: FitConfig, progress: Progress | None = None) -> FitResult:
     dev = _read_dev(config.dev, seeds) if config.dev else ()
     tell(FitEvent("load", note=config.base))
     model = _load(config, lambda event: tell(_on_its_way(event)))
-    drafter = load_drafter(base_folder(config.base), model.width)
+    drafter = load_drafter(base_folder(model.name), model.width)
     if drafter is None:
         tell(FitEvent("unprimed", note=UNPRIMED.format(base=config.base)))
     trainer = Trainer(model, drafter, seeds.labels, config.hyperparameters(model.size), config.seed)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.errors import OutputError
+from ..engine.naming import require_unicode
 from ..engine.span import Seed
 from ..engine.tagging.card import AdapterCard, folder_digests
 from ..engine.tagging.extractor import Extractor
@@ -29,6 +30,7 @@ GOLDEN = 8
 
 def check_output(out: Path, *, overwrite: bool) -> None:
     """Raises OutputError when `out` exists, unless `overwrite` is set and `out` is an adapter folder."""
+    require_unicode(out, OutputError)
     if not out.exists():
         return
     if not overwrite:

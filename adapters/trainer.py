@@ -4,6 +4,8 @@ Training never changes the base's own weights, vocabulary, embeddings and output
 """
 
 import contextlib
+import json
+import math
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -16,10 +18,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from ..engine.errors import InputError
 from ..engine.label import LabelSet
 from ..engine.span import Seed, Span
 from ..engine.tagging.drafter import WINDOW, Drafter
 from ..engine.tagging.extractor import chunk_limit
+from ..engine.tagging.loading import write_lora_settings
 from ..engine.tagging.model import LanguageModel
 from ..engine.tagging.prompt import SourceTokens
 from .augment import mentions_of, swap_mentions
@@ -34,6 +38,8 @@ FEWEST_EPOCHS = 4
 
 WARM_UP, LEAST_RATE = 0.1, 0.03
 """Share of the steps that warm up; the least share of the peak learning rate that decay leaves."""
+
+_CALMER = "use a smaller --learning-rate, or check that the weights of the base are sound; no adapter was written"
 
 State = list[Tensor]
 """A copy of every weight that training changes."""
@@ -89,8 +95,12 @@ class Trainer:
         return 2.0 * (1 + self.hyperparameters.upper) * weights * self.tokens_read
 
     def save(self, folder: Path) -> None:
-        """Write PEFT's files and `drafter.safetensors`."""
+        """Write PEFT's files and `drafter.safetensors`. Raises InputError for weights that are no finite numbers."""
+        if not all(bool(weight.isfinite().all()) for weight in self._weights()):
+            raise InputError(f"training went wrong: weights are no finite numbers; {_CALMER}")
         self.network.save_pretrained(folder)
+        config = folder / "adapter_config.json"
+        write_lora_settings(config, json.loads(config.read_text(encoding="utf-8")))
         (folder / "README.md").unlink(missing_ok=True)
         save_file(
             {name: weight.contiguous() for name, weight in self.drafter.state_dict().items()},
@@ -108,7 +118,10 @@ class Trainer:
                 weight.copy_(saved)
 
     def run(self, seeds: Sequence[Seed], epochs: int) -> Iterator[Step]:
-        """Train, and yield after every step. The weights stay those of that step until the caller asks for the next."""
+        """Train, and yield after every step. The weights stay those of that step until the caller asks for the next.
+
+        Raises InputError when a loss is no finite number.
+        """
         mentions = mentions_of(seeds)
         rng = random.Random(f"{self.seed}/{len(seeds)}")
         torch.manual_seed(self.seed)
@@ -132,6 +145,8 @@ class Trainer:
                 loss = self._step(optimizer, group, rng)
                 step += 1
                 values = [float(loss.legal), float(loss.draft), float(loss.contrast)]
+                if not all(map(math.isfinite, [*values, float(loss.total.detach())])):
+                    raise InputError(f"training went wrong: the loss is {values} at step {step} of {steps}; {_CALMER}")
                 means = [m + (v - m) * max(0.1, 1 / step) for m, v in zip(means or values, values, strict=True)]
                 yield Step(number + (place + 1) / len(epoch), step, steps, *means)
 

@@ -10,7 +10,7 @@ import typer
 
 from ..engine.errors import NerxError
 from ..engine.version import __version__
-from . import base, bench, console, diff, eval, extract, fit, inspect, prime, run, view  # noqa: A004  # called what users type
+from . import base, bench, console, diff, eval, extract, fit, inspect, options, prime, run, view  # noqa: A004  # called what users type
 from .interrupt import exit_on_signals
 
 app = typer.Typer(
@@ -20,16 +20,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _WORK, _LOOK = "Work", "Look"
-app.command("fit", rich_help_panel=_WORK)(fit.fit)
+app.command("fit", rich_help_panel=_WORK, cls=options.Command)(fit.fit)
 app.command("extract", rich_help_panel=_WORK, cls=run.EnvironmentCommand)(extract.extract)
 app.command("run", rich_help_panel=_WORK, cls=run.JobCommand)(run.run)
 app.add_typer(base.base, name="base", rich_help_panel=_WORK)
-app.command("prime", rich_help_panel=_WORK)(prime.prime)
-app.command("eval", rich_help_panel=_LOOK)(eval.evaluate)
-app.command("bench", rich_help_panel=_LOOK)(bench.bench)
-app.command("view", rich_help_panel=_LOOK)(view.view)
-app.command("diff", rich_help_panel=_LOOK)(diff.diff)
-app.command("inspect", rich_help_panel=_LOOK)(inspect.inspect)
+app.command("prime", rich_help_panel=_WORK, cls=options.Command)(prime.prime)
+app.command("eval", rich_help_panel=_LOOK, cls=options.Command)(eval.evaluate)
+app.command("bench", rich_help_panel=_LOOK, cls=options.Command)(bench.bench)
+app.command("view", rich_help_panel=_LOOK, cls=options.Command)(view.view)
+app.command("diff", rich_help_panel=_LOOK, cls=options.Command)(diff.diff)
+app.command("inspect", rich_help_panel=_LOOK, cls=options.Command)(inspect.inspect)
 
 
 def _show_version(wanted: bool) -> None:
@@ -80,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # These libraries advise their callers, which is us and not the people who run nerx.
         warnings.filterwarnings("ignore", module=r"(transformers|peft|torch)(\.|$)")
     console.log_as(console.format_in(sys.argv[1:] if arguments is None else arguments, os.environ))
+    console.accept_all_texts()
     exit_on_signals()
     try:
         # In its own mode typer draws wrong usage as a panel and exits; for machines it becomes an event as well.

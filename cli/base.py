@@ -8,7 +8,7 @@ import typer
 from ..engine.bases.known import EMBEDDED, KNOWN, KnownBase
 from ..engine.errors import InputError
 from . import console, tables
-from .options import JsonOption, LogFormatOption, QuietOption
+from .options import Command, JsonOption, LogFormatOption, QuietOption
 from .progress import Tick, progress
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def group() -> None:
     """
 
 
-@base.command("list")
+@base.command("list", cls=Command)
 def list_bases(json: JsonOption = False) -> None:
     """List the bases that nerx knows by name.
 
@@ -60,7 +60,7 @@ def list_bases(json: JsonOption = False) -> None:
     console.result().print(table)
 
 
-@base.command()
+@base.command(cls=Command)
 def get(
     name: NameArgument,
     to: Annotated[
@@ -94,7 +94,7 @@ def get(
         console.note(f"use it: nerx fit SEEDS --base {to}", event="hint", quiet=quiet)
 
 
-@base.command()
+@base.command(cls=Command)
 def where(name: NameArgument, json: JsonOption = False) -> None:
     """Print the folder of a base that is on this machine.
 

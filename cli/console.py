@@ -9,17 +9,21 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
+from typing import TextIO
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from ..engine.errors import OutputError
 from ..engine.redaction import without_credentials
+from .highlight import printable
 
 
 class LogFormat(StrEnum):
@@ -66,14 +70,22 @@ def format_in(arguments: Sequence[str], environment: Mapping[str, str]) -> LogFo
     return LogFormat.JSON if asked == LogFormat.JSON else LogFormat.TEXT
 
 
+class _Console(Console):
+    """A console on which nothing that was read acts on the terminal: not a column's name, a card's field or a text."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
+
+
 def result() -> Console:
     """A console on stdout."""
-    return Console(highlight=False, emoji=False, markup=False)
+    return _Console(highlight=False, emoji=False, markup=False)
 
 
 def notes(quiet: bool = False) -> Console:
     """A console on stderr, for people; with `quiet` it prints nothing."""
-    return Console(stderr=True, highlight=False, emoji=False, markup=False, quiet=quiet)
+    return _Console(stderr=True, highlight=False, emoji=False, markup=False, quiet=quiet)
 
 
 def print_event(level: str, event: str, /, **fields: object) -> None:
@@ -108,7 +120,21 @@ def print_result(heading: str, *parts: RenderableType) -> None:
 
 def print_json(value: Mapping[str, object]) -> None:
     """Print one line of JSON on stdout. Paths and other objects appear as their `str`."""
-    print(json.dumps(value, ensure_ascii=False, default=str))  # noqa: T201
+    print(json.dumps(value, ensure_ascii=not _takes_unicode(sys.stdout), default=str))  # noqa: T201
+
+
+def accept_all_texts() -> None:
+    """Have both streams show a character that their encoding does not have as an escape such as `\\u0142`.
+
+    A label or a file's name must not end a command whose output has been published.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _takes_unicode(stream: TextIO) -> bool:
+    return (stream.encoding or "").lower().replace("-", "").startswith("utf")
 
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:

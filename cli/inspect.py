@@ -56,16 +56,21 @@ def inspect(
     if adapter is not None and not verify:
         raise InputError("--adapter goes with --verify only: give both")
     if (path / "nerx.json").is_file():
-        from ..engine.tagging.card import AdapterCard
-
-        card = AdapterCard.read(path)
-        if verify:
-            card.check_files(path)
-        _show_adapter(path, card, json)
+        _show_adapter(path, _adapter_card(path, verify), json)
     elif not path.exists() and _staging(path).is_dir():
         _show_unfinished(path, json)
     else:
         _show_output(path, _verified(path, adapter) if verify else None, json)
+
+
+def _adapter_card(path: Path, verify: bool) -> "AdapterCard":
+    if verify:
+        from ..engine.review.verification import check_adapter
+
+        return check_adapter(path)[0]
+    from ..engine.tagging.card import AdapterCard
+
+    return AdapterCard.read(path)
 
 
 def _show_adapter(path: Path, card: "AdapterCard", json: bool) -> None:

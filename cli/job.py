@@ -19,6 +19,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from ..engine.errors import InputError
+from .options import PATHS, from_home
 
 HUB = "PATH_OR_HUB_ID"
 """The metavar of options that take a folder or, where there is no such folder, a name on a hub."""
@@ -136,9 +137,10 @@ def anchored(value: Any, folder: Path, hint: Any, metavar: str) -> Any:
         return [anchored(one, folder, get_args(kind)[0], metavar) for one in several]
     if kind is str and isinstance(value, int | float):
         value = str(value)
-    is_path = kind is Path or metavar in ("CORPUS", "PATH", HUB)
+    is_path = kind is Path or metavar in PATHS
     if not is_path or value is None or _URI.match(str(value)):
         return value
+    value = from_home(value, is_path=True)
     return value if metavar == HUB and not (folder / value).exists() else str(folder / value)
 
 

@@ -1,18 +1,43 @@
 """Options that several commands share."""
 
+import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from ..engine.run.config import DEFAULTS
 from . import console
 from .console import LogFormat
 
+PATHS = ("CORPUS", "PATH", "BASE", "PATH_OR_HUB_ID")
+"""Metavars of parameters that take a path as a string."""
+
 TUNING = "Fine tuning"
 RUNNING = "Running"
 CSV = "CSV and TSV"
+
+
+class Command(TyperCommand):
+    """A command that takes `~` in a path for the home folder, also where no shell has done so: `--out=~/new`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        rest: list[str] = super().parse_args(ctx, args)
+        for param in self.params:
+            if param.name in ctx.params:
+                ctx.params[param.name] = from_home(ctx.params[param.name], is_path=param.metavar in PATHS)
+        return rest
+
+
+def from_home(value: Any, *, is_path: bool) -> Any:
+    """The value of a parameter, with the home folder for a leading `~`. Of strings, where they are paths."""
+    if isinstance(value, list | tuple):
+        return type(value)(from_home(one, is_path=is_path) for one in value)
+    if isinstance(value, Path) or (isinstance(value, str) and is_path):
+        return type(value)(os.path.expanduser(value))  # noqa: PTH111  # unlike Path it leaves `~nobody` as it is
+    return value
 
 
 class Device(StrEnum):

@@ -4,18 +4,19 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
-from typer.core import TyperArgument, TyperCommand, TyperOption
+from typer.core import TyperArgument, TyperOption
 from typer.main import get_command
 
 from ..engine.errors import InputError
 from . import console
 from .extract import extract
 from .job import JobFile, anchored, resolved
+from .options import Command
 
 PREFIX = "NERX_"
 
 
-class EnvironmentCommand(TyperCommand):
+class EnvironmentCommand(Command):
     """A command whose options can also come from the environment: NERX_MIN_SCORE for `--min-score`."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:

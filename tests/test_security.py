@@ -323,3 +323,52 @@ def test_a_terminal_gets_no_control_characters_and_no_markup(nerx: Nerx, hostile
     shown = done.out + done.err
     assert not set(shown) & set("\x1b\x07\x9b\u202e\r")
     assert "a[/red]" in shown.replace("\n", "").replace(" ", "")
+
+
+# Keys of PEFT that name what is to be imported
+
+
+FORGED = {
+    "auto_mapping": {"base_model_class": "LlamaForCausalLM", "parent_library": "forged_by_nobody"},
+    "megatron_config": {"params_dtype": "float32"},
+    "megatron_core": "forged_by_nobody",
+    "layer_replication": [[0, 1]],
+    "modules_to_save": ["lm_head"],
+    "use_dora": True,
+    "loftq_config": {"bits": 4},
+    "what_a_later_peft_may_have": "forged_by_nobody.module",
+}
+
+
+@pytest.mark.parametrize("key", FORGED)
+def test_a_key_that_nerx_does_not_write_is_refused(
+    nerx: Nerx, corpus: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str
+) -> None:
+    trace = tmp_path / "ran"
+    (tmp_path / "forged_by_nobody.py").write_text(f"import os\nos.mkdir({str(trace)!r})\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: FORGED[key]}))
+    forge(adapter, files={**json.loads((adapter / "nerx.json").read_text())["files"], path.name: file_digest(path)})
+    assert f"nerx writes no {key!r}" in refused(nerx, corpus, adapter)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("change", [{"target_modules": ".*"}, {"r": 0}, {"r": "8"}, {"target_modules": []}])
+def test_values_that_nerx_does_not_write_are_refused(
+    nerx: Nerx, corpus: Path, adapter: Path, change: dict[str, Any]
+) -> None:
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    forge(adapter, files={**json.loads((adapter / "nerx.json").read_text())["files"], path.name: file_digest(path)})
+    assert "are not as nerx writes them" in refused(nerx, corpus, adapter)
+
+
+def test_what_an_earlier_nerx_wrote_is_read(nerx: Nerx, corpus: Path, adapter: Path) -> None:
+    """All of PEFT's keys, those that nerx does not know with a value that asks for nothing."""
+    path = adapter / "adapter_config.json"
+    idle = {"auto_mapping": None, "loftq_config": {}, "use_dora": False, "megatron_core": "megatron.core"}
+    idle |= {"init_lora_weights": True, "qalora_group_size": 16, "layers_pattern": None}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **idle}))
+    forge(adapter, files={**json.loads((adapter / "nerx.json").read_text())["files"], path.name: file_digest(path)})
+    assert nerx("extract", corpus, "--adapter", adapter).code == 0

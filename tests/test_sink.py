@@ -311,6 +311,23 @@ def test_a_damaged_piece_is_named(tmp_path):
         again.tally()
 
 
+def test_a_piece_of_another_run_is_named_and_not_taken(tmp_path):
+    corpus, out = make_corpus(tmp_path), tmp_path / "out.parquet"
+    other = tmp_path / "other.parquet"
+    with (sink := make_sink(corpus, other, adapter="b")):
+        fill(corpus, sink, shards=1)
+    with (sink := make_sink(corpus, out, adapter="a")):
+        fill(corpus, sink, shards=1)
+    (piece,) = staging_folder(other).glob("part-*")
+    (staging_folder(out) / piece.name).write_bytes(piece.read_bytes())
+    extractor = Capitals()
+    with pytest.raises(OutputError, match=f"{piece.name}: is a piece of another run; remove it and run again"):
+        run(corpus, extractor, make_sink(corpus, out, adapter="a"))
+    assert (extractor.texts, out.exists()) == (0, False)
+    (staging_folder(out) / piece.name).unlink()
+    assert run(corpus, extractor, make_sink(corpus, out, adapter="a")).rows == 100
+
+
 # Places that fail
 
 

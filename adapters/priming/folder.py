@@ -15,7 +15,7 @@ from ...engine.bases.digest import IDENTITY
 from ...engine.bases.find import DRAFTER, PRIMING
 from ...engine.errors import OutputError
 from ...engine.tagging.drafter import WINDOW
-from ...engine.tagging.loading import load_base
+from ...engine.tagging.loading import load_base, write_lora_settings
 from ..folder import peak_bytes
 from .card import card
 from .config import PrimeConfig
@@ -123,8 +123,7 @@ def _write_lora(pupil: Pupil, config: PrimeConfig, folder: Path) -> None:
     folder.mkdir()
     network = pupil.parts["network"]
     save_file(export(network), folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    told = peft_config(network, config.base, is_conv=pupil.is_conv)
-    (folder / "adapter_config.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    write_lora_settings(folder / "adapter_config.json", peft_config(network, config.base, is_conv=pupil.is_conv))
 
 
 def _write_drafter(drafter: nn.Module, path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AdapterError
-from .digest import IDENTITY
+from .digest import IDENTITY, content_digests
 
 _BYTES_OF_TOKENIZER = 30_000_000
 """Of the largest vocabularies, as JSON."""
@@ -126,5 +126,6 @@ def _without_bars() -> Iterator[None]:
 
 
 def write_identity(folder: Path, **told: Any) -> None:
-    """`base.json`: where a converted base is from, and its digest."""
+    """`base.json`: where a converted base is from, its digest, and the digests of the files as they are now."""
+    told["files"] = content_digests(folder)
     (folder / IDENTITY).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import AdapterError
+from ..naming import require_unicode
 from .cache import cache_folder, put
 from .convert import convert, converted_size, write_identity
 from .digest import base_digest, combined, file_digest, primed_digest
 from .fetch import fetch
+from .hub import HubId
 from .known import EMBEDDED, KNOWN, KnownBase
+
+EMBEDDED_NAME = "embedded"
+"""How `--base` calls the base that ships with nerx."""
 
 CONVERSION = 1
 """Version of what :mod:`.convert` writes; part of a converted base's digest."""
@@ -37,30 +42,44 @@ Tell = Callable[[BaseEvent], None]
 
 
 def base_folder(base: str | Path) -> Path:
-    """The folder where a base is, or will be when it is fetched. A hub id gives a path that does not exist."""
+    """The folder where a base is, or will be when it is fetched. For a hub id: its snapshot, or no existing path."""
     name = str(base)
-    if name == "embedded":
+    if name == EMBEDDED_NAME:
         return EMBEDDED
     if name in KNOWN:
         return cache_folder() / f"{name}-{digest_of(KNOWN[name])[:12]}"
     if name.endswith(".gguf") and Path(name).is_file():
         return _folder_of_gguf(Path(name))
-    return Path(base)
+    hub = HubId.parse(name)
+    return (hub.snapshot() if hub else None) or Path(base)
 
 
 def find_base(base: str | Path, tell: Tell | None = None) -> Path:
     """The folder of a base. Fetches and converts the base if it is not on this machine.
 
-    Raises AdapterError when it cannot be fetched, is damaged, or there is no room for it.
+    Raises AdapterError when there is none, it cannot be fetched, is damaged, or there is no room for it.
     """
     name, hear = str(base), tell or _ignore
+    require_unicode(name, AdapterError)
     if name in KNOWN:
         return get_base(KNOWN[name], base_folder(name), hear)
     if name.endswith(".gguf"):
         if not Path(name).is_file():
             raise AdapterError(f"there is no file {name}: check the path of --base")
         return _convert_file(Path(name), hear)
-    return base_folder(base)
+    hub = None if name == EMBEDDED_NAME else HubId.parse(name)
+    if hub:
+        return hub.fetch()
+    folder = base_folder(base)
+    if not folder.is_dir():
+        raise AdapterError(f"cannot load base {base}: there is no such folder; give a folder or hub id of a causal LM")
+    return folder
+
+
+def full_name(base: str | Path, folder: Path) -> str:
+    """How a card calls a base that was found in `folder`: a hub id with its revision, so that it stays the same one."""
+    hub = None if str(base) in {EMBEDDED_NAME, *KNOWN} else HubId.parse(str(base))
+    return hub.at(folder) if hub else str(base)
 
 
 def get_base(base: KnownBase, folder: Path, tell: Tell | None = None) -> Path:

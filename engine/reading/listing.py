@@ -5,18 +5,19 @@ Deliberately knows nothing of columns. Every byte nerx reads of an input goes th
 """
 
 import glob
-import gzip
-import io
 import os
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, NoReturn, cast
+from typing import TYPE_CHECKING, BinaryIO, Literal, NoReturn
 
 from ..errors import CorpusError
+from ..naming import require_unicode
+from .compression import CODECS, decompressed, without_codec
 from .lake import Partition, partition_of, require_no_store_table, require_no_table
-from .prefix import fixed_part, has_magic, match, walk
+from .prefix import fixed_part, has_magic, match, translate, walk
 from .store import StorePath, is_uri, reason, store_errors
 
 if TYPE_CHECKING:
@@ -33,16 +34,13 @@ SUFFIXES: dict[str, Format] = {
     ".tsv": "csv",
     ".txt": "text",
 }
-"""What is looked for in folders and globs; all but Parquet may end in `.gz` as well."""
+"""What is looked for in folders and globs; all but Parquet may be compressed, and say so by one suffix more."""
 
 OUTPUT_SUFFIX = ".nerx.parquet"
 """What nerx writes by default; left out of folders and globs, so that a second run does not read the first's output."""
 
 READ_ERRORS = (OSError, EOFError, zlib.error)
 """What :meth:`InputFile.open` and reading from it may raise: a disk's and a damaged archive's errors."""
-
-READ_BYTES = 1 << 20
-"""Size of one read; measured no faster above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +70,8 @@ class InputFile:
         return self.place.path if self.place else self.path
 
     def open(self) -> BinaryIO:
-        """The content as seekable bytes, decompressed when the name ends in `.gz`. Raises READ_ERRORS."""
-        stream = cast(BinaryIO, io.BufferedReader(self.filesystem.open_input_file(self.location), READ_BYTES))
-        return cast(BinaryIO, gzip.open(stream)) if self.path.endswith(".gz") else stream
+        """The content as seekable bytes, decompressed where the name says so. Raises READ_ERRORS."""
+        return decompressed(self.path, lambda: self.filesystem.open_input_file(self.location))
 
     def require_unchanged(self) -> None:
         """Raises CorpusError when the file is no longer the one that was listed."""
@@ -86,44 +83,67 @@ class InputFile:
             raise CorpusError(f"{self.path}: changed during the run ({self.size:,} bytes when it began, {size:,} now)")
 
 
-def list_files(paths: Sequence[str | Path | InputFile]) -> tuple[InputFile, ...]:
+def list_files(paths: Sequence[str | Path | InputFile], left_out: list[str] | None = None) -> tuple[InputFile, ...]:
     """Expand `paths` in their order; a folder or prefix (recursive) or a glob becomes its files sorted by path.
 
     A file that is listed already stays as it is. A folder gives the files with a known suffix; names that begin with
-    `.` or `_` and `*.nerx.parquet` are left out. A path that is named outright may also be a `.json` file of one
-    object a line. Raises CorpusError for a path that does not exist or yields nothing, an unknown suffix, and a file
+    `.` or `_` and `*.nerx.parquet` are left out. `left_out` hears of what else lies there and is not read: files of
+    other kinds, and links to folders. A path that is named outright may also be a `.json` file of one object a line.
+    Raises CorpusError for a path that does not exist or yields nothing, an unknown suffix, and a file
     given twice; InputError for a URI of an unknown form.
     """
     if not paths:
         raise CorpusError("no input given: name at least one file, folder or glob")
-    found = [
-        file for path in paths for file in ([path] if isinstance(path, InputFile) else _input_files(os.fspath(path)))
-    ]
+    others: list[str] = [] if left_out is None else left_out
+    found: list[InputFile] = []
+    for path in paths:
+        found += [path] if isinstance(path, InputFile) else _input_files(os.fspath(path), others)
     origins: dict[str, str] = {}
     for file in found:
+        require_unicode(file.path, CorpusError)
         first = origins.setdefault(file.path if file.place else os.path.realpath(file.path), file.path)
         if first is not file.path:
             raise CorpusError(f"{file.path}: given twice (also as {first}); its rows would come out twice")
     return tuple(found)
 
 
+def reads_back(paths: Sequence[str], written: Path) -> str | None:
+    """The one of `paths`, a folder or a glob, in which a later run would find a file that is `written` now."""
+    if not _is_known(written):
+        return None
+    for name in paths:
+        if is_uri(name):
+            continue
+        root, place = Path(os.path.realpath(name)), Path(os.path.realpath(written))
+        if root.is_dir():
+            if place.is_relative_to(root) and _is_visible(place.relative_to(root)):
+                return name
+        elif glob.has_magic(name):
+            wanted = re.compile(translate(os.path.abspath(name)), re.DOTALL)  # noqa: PTH100 (its links are its own)
+            place = written.absolute()
+            for found in (place, *place.parents):
+                if wanted.fullmatch(str(found)) and _is_visible(place.relative_to(found)):
+                    return name
+    return None
+
+
 def format_of(path: Path) -> Format | None:
     """The format that the suffix tells, None when it tells none."""
-    *_, last = suffixes = [suffix.lower() for suffix in path.suffixes[-2:]] or [""]
-    if last != ".gz":
-        return SUFFIXES.get(last)
-    known = SUFFIXES.get(suffixes[0])
-    return None if known == "parquet" else known
+    plain = without_codec(path.name)
+    known = SUFFIXES.get(Path(plain).suffix.lower())
+    return None if known == "parquet" and plain != path.name else known
 
 
-def _input_files(name: str) -> list[InputFile]:
+def _input_files(name: str, others: list[str]) -> list[InputFile]:
     if not is_uri(name):
-        paths, root = _expand(name), _root(name)
+        paths, root = _expand(name, others), _root(name)
         require_no_table([path.absolute() for path in paths], Path(root))
         return [_input_file(path, root) for path in paths]
     place = StorePath.parse(name)
     try:
-        return [_input_object(place.at(info.path), info, fixed_part(place.path)) for info in _expand_store(place)]
+        return [
+            _input_object(place.at(info.path), info, fixed_part(place.path)) for info in _expand_store(place, others)
+        ]
     except store_errors() as error:
         raise CorpusError(f"{place}: cannot be read ({reason(error)})") from error
 
@@ -154,9 +174,12 @@ def _input_object(place: StorePath, info: "fs.FileInfo", root: str) -> InputFile
 
 
 def _known_format(path: str) -> Format:
-    known: Format | None = "jsonl" if path.lower().endswith((".json", ".json.gz")) else format_of(Path(path))
+    known: Format | None = "jsonl" if without_codec(path).lower().endswith(".json") else format_of(Path(path))
     if known is None:
-        raise CorpusError(f"{path}: unknown kind of file; nerx reads {', '.join(SUFFIXES)} (all but Parquet also .gz)")
+        raise CorpusError(
+            f"{path}: unknown kind of file; nerx reads {', '.join(SUFFIXES)} (all but Parquet also with "
+            f"{', '.join(CODECS)})"
+        )
     return known
 
 
@@ -176,22 +199,22 @@ def _object_state(info: "fs.FileInfo") -> tuple[int, int]:
     return info.size, (info.mtime_ns or 0) // 1_000_000_000 * 1_000_000_000
 
 
-def _expand(name: str) -> list[Path]:
+def _expand(name: str, others: list[str]) -> list[Path]:
     path = Path(name)
     if path.is_file():
         return [path]
     if path.is_dir():
-        return _known_files(path) or _refuse(f"{name}: no file with a known suffix in this folder")
+        return _known_files(path, others) or _refuse(f"{name}: no file with a known suffix in this folder")
     if glob.has_magic(name):
         matches = sorted(map(Path, glob.glob(name, recursive=True)))  # noqa: PTH207 (Path.glob takes no absolute one)
         # `**` lists a folder and then its content: the folder's own files come up again.
-        files = dict.fromkeys(file for match in matches for file in _known_files(match))
+        files = dict.fromkeys(file for match in matches for file in _known_files(match, others))
         seen = "no file with a known suffix" if matches else "nothing"
         return list(files) or _refuse(f"{name}: the pattern matches {seen}")
     raise CorpusError(f"{name}: {'neither a file nor a folder' if path.exists() else 'no such file or folder'}")
 
 
-def _expand_store(place: StorePath) -> "list[fs.FileInfo]":
+def _expand_store(place: StorePath, others: list[str]) -> "list[fs.FileInfo]":
     info = place.info()
     if info.is_file:
         require_no_store_table([], [], place.at(place.path.rpartition("/")[0]))
@@ -204,7 +227,12 @@ def _expand_store(place: StorePath) -> "list[fs.FileInfo]":
     root = place if is_prefix else place.at(fixed_part(place.path))
     objects = root.below()
     matched = walk(place, objects) if is_prefix else match(place, objects)
-    found = [info for info in matched if _is_known(Path(info.base_name))]
+    found = []
+    for info in matched:
+        if _is_known(Path(info.base_name)):
+            found.append(info)
+        elif not _is_left_out(info.base_name):
+            others.append(place.at(info.path).uri)
     require_no_store_table([str(info.path) for info in found], [str(info.path) for info in objects], root)
     return found or _refuse(f"{place}: no object with a known suffix {'below this' if is_prefix else 'matches'}")
 
@@ -213,9 +241,13 @@ def _refuse(what: str) -> NoReturn:
     raise CorpusError(f"{what} ({', '.join(SUFFIXES)})")
 
 
-def _known_files(path: Path) -> list[Path]:
-    """`path` itself or, for a folder, everything below it, sorted; only what nerx knows and did not write."""
-    files = sorted(_walk(path)) if path.is_dir() else [path]
+def _known_files(path: Path, others: list[str]) -> list[Path]:
+    """`path` itself or, for a folder, everything below it, sorted; only what nerx knows and did not write.
+
+    What it does not know goes to `others`.
+    """
+    files = sorted(_walk(path, others)) if path.is_dir() else [path]
+    others += [str(file) for file in files if not (_is_known(file) or _is_left_out(file.name))]
     return [file for file in files if _is_known(file)]
 
 
@@ -223,7 +255,18 @@ def _is_known(path: Path) -> bool:
     return format_of(path) is not None and not path.name.endswith(OUTPUT_SUFFIX)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _is_visible(path: Path) -> bool:
+    return not any(part.startswith((".", "_")) for part in path.parts)
+
+
+def _is_left_out(name: str) -> bool:
+    """Whether a name says that it is none of the inputs: nothing has to be told of it."""
+    return name.startswith((".", "_")) or name.endswith(OUTPUT_SUFFIX)
+
+
+def _walk(folder: Path, others: list[str]) -> Iterator[Path]:
+    """The visible files below a folder. Links to folders go to `others`: one of them may lead back to where it is."""
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        others += [str(link) for name in folders if (link := Path(parent, name)).is_symlink()]
         yield from (Path(parent, name) for name in names if not name.startswith((".", "_")))

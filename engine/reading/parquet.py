@@ -100,6 +100,8 @@ class ParquetSource:
             for batch in parquet.iter_batches(rows_at_once, row_groups=needed, columns=columns, use_threads=False):
                 low, high = max(cut.first_row - position, 0), min(end - position, batch.num_rows)
                 if low < high:
+                    if columns is not None:
+                        batch = batch.select(columns)  # Arrow takes `a.b` for a field of a struct `a` as well
                     yield fitted(batch, schema).slice(low, high - low)
                 position += batch.num_rows
                 if position >= end:

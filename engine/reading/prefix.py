@@ -39,7 +39,7 @@ def match(place: StorePath, below: "Iterable[fs.FileInfo]") -> "Iterator[fs.File
     """
     objects = {str(info.path): info for info in below}
     prefixes = {path[: end.start()] for path in objects for end in re.finditer("/", path)}
-    pattern = re.compile(_translate(place.path), re.DOTALL)
+    pattern = re.compile(translate(place.path), re.DOTALL)
     found: dict[str, fs.FileInfo] = {}
     for path in sorted(filter(pattern.fullmatch, objects.keys() | prefixes), key=lambda path: path.split("/")):
         below = [objects[path]] if path in objects else _visible(path, objects.values())
@@ -55,8 +55,8 @@ def _visible(prefix: str, objects: "Iterable[fs.FileInfo]") -> "Iterator[fs.File
             yield info
 
 
-def _translate(glob: str) -> str:
-    """`glob` as a regular expression."""
+def translate(glob: str) -> str:
+    """`glob`, a path with `/` between its parts, as a regular expression."""
     parts = glob.split("/")
     whole = "".join(f"(?:{_NAME}/)*" if part == "**" else _part(part) + "/" for part in parts[:-1])
     return f"{whole[:-1]}(?:/{_NAME})*" if parts[-1] == "**" else whole + _part(parts[-1])

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from ..columns import ENTITIES, ERROR, column_texts
 from ..errors import CorpusError, InputError, OutputError
+from ..naming import require_unicode
 from ..origin import facts_in
 from ..span import Span
 from ..tally import Tally
@@ -56,6 +57,7 @@ class Enriched:
     """An output of `nerx extract`, a file or a folder of parts. Raises CorpusError when `path` is no such output."""
 
     def __init__(self, path: Path, *, text_column: str | None = None, id_column: str | None = None) -> None:
+        require_unicode(path, CorpusError)
         self.path = path
         self.parts = tuple(sorted(path.glob("*.parquet"))) if path.is_dir() else (path,)
         if not self.parts or not path.exists():
@@ -105,7 +107,7 @@ class Enriched:
                     for batch in parquet.iter_batches(READ_ROWS, columns=names, use_threads=False):
                         numbers = pa.array(range(number, number + batch.num_rows), pa.int64())
                         number += batch.num_rows
-                        yield batch.append_column(_ROW, numbers)
+                        yield batch.select(names).append_column(_ROW, numbers)
             except (pa.ArrowException, OSError) as error:
                 raise CorpusError(f"{self.parts[index]}: damaged at or after row {number:,} ({error})") from error
 

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..bases.digest import base_digest
 from ..bases.find import base_folder
 from ..errors import AdapterError, OutputError
 from ..origin import INPUT, OFFSET_UNIT
@@ -59,9 +58,8 @@ def verify(enriched: Enriched, adapter: Path | None = None) -> Verification:
         wrong = list(_count_problems(enriched, part, counted))
         problems, count, total = [*problems, *wrong], count + len(wrong), total + counted
     if adapter is not None:
-        wrong = list(_adapter_problems(enriched, adapter))
+        wrong = list(_adapter_problems(enriched, adapter, checks))
         problems, count = [*problems, *wrong], count + len(wrong)
-        checks += ["adapter folder", "base" if _base_at_hand(adapter) else "base not at hand"]
     return Verification(total.rows, total.entities, tuple(checks), tuple(problems[:MOST_PROBLEMS]), count)
 
 
@@ -114,24 +112,28 @@ def _metadata_problems(enriched: Enriched) -> Iterator[str]:
         yield f"{next(name for name in expected if name not in numbers)}: missing"
 
 
-def _adapter_problems(enriched: Enriched, adapter: Path) -> Iterator[str]:
+def check_adapter(folder: Path) -> tuple[AdapterCard, bool]:
+    """The card of an adapter whose files are those that `fit` wrote, and whether its base is on this machine.
+
+    Raises AdapterError when a file is not what it was, or the base on this machine is another one.
+    """
+    card = AdapterCard.read(folder)
+    card.check_files(folder)
+    base = base_folder(card.base)
+    if base.is_dir():
+        card.check_base(base)
+    return card, base.is_dir()
+
+
+def _adapter_problems(enriched: Enriched, adapter: Path, checks: list[str]) -> Iterator[str]:
     recorded = enriched.facts[0]
     try:
-        card = AdapterCard.read(adapter)
-        card.check_files(adapter)
+        card, base_at_hand = check_adapter(adapter)
     except AdapterError as error:
-        yield str(error)
+        yield f"adapter {adapter}: {error}"
         return
+    checks += ["adapter folder", "base" if base_at_hand else "base not at hand"]
     if card.digest != recorded.get("adapter"):
         yield f"adapter {adapter}: has digest {card.digest}, but the output was made with {recorded.get('adapter')}"
     if card.base_digest != recorded.get("base_digest"):
         yield f"adapter {adapter}: is for base {card.base_digest}, the output with {recorded.get('base_digest')}"
-    if _base_at_hand(adapter) and base_digest(base_folder(card.base)) != card.base_digest:
-        yield f"base {card.base}: is not the base that the adapter was made for"
-
-
-def _base_at_hand(adapter: Path) -> bool:
-    try:
-        return base_folder(AdapterCard.read(adapter).base).is_dir()
-    except AdapterError:
-        return False

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from ..errors import InputError, TooManyFailuresError
+from ..reading.compression import without_codec
 from ..reading.dialect import Dialect
 from ..reading.share import Share
 
@@ -200,7 +201,7 @@ def default_output(corpus: tuple[str, ...], *, folder: bool = False) -> Path:
     if len(corpus) > 1 or (set("*?[") & set(corpus[0]) and not Path(corpus[0]).exists()):
         raise InputError("several inputs: give --out, which says where the output goes")
     source = Path(corpus[0])
-    stem = source.name if source.is_dir() else source.name.removesuffix(".gz").rpartition(".")[0]
+    stem = source.name if source.is_dir() else without_codec(source.name).rpartition(".")[0]
     return source.with_name(f"{stem or source.resolve().name}.nerx{'' if folder else '.parquet'}")
 
 

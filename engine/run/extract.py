@@ -5,10 +5,10 @@ Each way imports what it needs when it runs. So a run that finds nothing new loa
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, NerxError, OutputLockedError
+from ..errors import InputError, NerxError, OutputError, OutputLockedError
 from ..origin import Origin
 from ..tagging.card import AdapterCard
 from ..version import __version__
@@ -17,6 +17,7 @@ from .summary import DryRun, ExtractEvent, Inputs, Progress, RunSummary
 
 if TYPE_CHECKING:
     from ..reading.corpus import Corpus
+    from ..reading.listing import InputFile
     from ..writing.growing import GrowingOutput
     from ..writing.increment import Increment
     from .backend import Loaded
@@ -53,9 +54,10 @@ def estimate(config: ExtractConfig, progress: Tell | None = None) -> DryRun:
     if config.incremental and not config.overwrite:  # with it, a run would read all inputs
         with _growing(job) as (output, increment, inputs):
             if not increment.work:
-                return DryRun(0, 0, 0, 0, inputs=inputs)
-            return replace(_sampled(job, _new_in(job, output, increment)), inputs=inputs)
-    return _sampled(job, job.opened(config.corpus, limit=config.limit, share=config.share))
+                return DryRun(0, 0, 0, 0, inputs=inputs, left_out=job.left_out)
+            return replace(_sampled(job, _new_in(job, output, increment)), inputs=inputs, left_out=job.left_out)
+    corpus = job.opened(job.files(), limit=config.limit, share=config.share)
+    return replace(_sampled(job, corpus), left_out=job.left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class _Job:
     origin: Origin
     tell: Tell
     stop: Callable[[], bool]
+    left_out: list[str] = field(default_factory=list)
+    """What lies among the inputs and is not read, once `files` has listed them."""
 
     @classmethod
     def of(cls, config: ExtractConfig, progress: Tell | None, stop: Callable[[], bool] = lambda: False) -> "_Job":
@@ -76,6 +80,21 @@ class _Job:
         job = cls(config, origin, progress or _ignore, stop)
         job.tell(ExtractEvent("read", origin=origin))
         return job
+
+    def files(self) -> "tuple[InputFile, ...]":
+        """The input files. Raises OutputError where the output would be among them the next time."""
+        from ..reading.listing import list_files, reads_back
+        from ..writing.place import is_single, part_name
+
+        out = self.config.target
+        if "://" not in str(self.config.out):
+            found = reads_back(self.config.corpus, out if is_single(out) else out / part_name(0))
+            if found is not None:
+                raise OutputError(
+                    f"{out}: lies in the input {found}, so the next run would read it as an input; choose a place "
+                    "outside of the inputs"
+                )
+        return list_files(self.config.corpus, self.left_out)
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -133,9 +152,10 @@ def _whole(job: _Job) -> RunSummary:
     output = open_output(config.out or config.target, config.work_dir, share=config.share)
     # Cheap refusals come first: before files are read through and a model is loaded.
     require_free(output, overwrite=config.overwrite)
-    corpus = job.opened(config.corpus, limit=config.limit, share=config.share)
+    corpus = job.opened(job.files(), limit=config.limit, share=config.share)
     with job.loaded() as backend:
-        return job.run(corpus, backend, Sink(output, corpus, job.origin, overwrite=config.overwrite))
+        summary = job.run(corpus, backend, Sink(output, corpus, job.origin, overwrite=config.overwrite))
+    return replace(summary, left_out=job.left_out)
 
 
 def _grow(job: _Job) -> RunSummary:
@@ -143,22 +163,21 @@ def _grow(job: _Job) -> RunSummary:
     with _growing(job) as (output, increment, inputs):
         if not increment.work:
             output.finish()
-            return RunSummary.nothing_new(str(output.out), inputs)
+            return replace(RunSummary.nothing_new(str(output.out), inputs), left_out=job.left_out)
         from ..writing.growing_sink import GrowingSink
 
         corpus = _new_in(job, output, increment)
         with job.loaded() as backend:
             summary = job.run(corpus, backend, GrowingSink(output, increment, corpus, job.origin))
-        return replace(summary, inputs=inputs)
+        return replace(summary, inputs=inputs, left_out=job.left_out)
 
 
 @contextmanager
 def _growing(job: _Job) -> Iterator[tuple["GrowingOutput", "Increment", Inputs]]:
     """The growing folder, locked, and the inputs that are new for it."""
-    from ..reading.listing import list_files
     from ..writing.growing import GrowingOutput
 
-    config, files = job.config, list_files(job.config.corpus)
+    config, files = job.config, job.files()
     origin = replace(job.origin, text_column=config.text_column)
     with GrowingOutput(config.target, origin, overwrite=config.overwrite, prune=config.prune) as output:
         increment = output.compare(files)

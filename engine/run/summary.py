@@ -112,6 +112,8 @@ class RunSummary:
     """The inputs of an incremental run; None for other runs."""
     retry: RetrySummary | None = None
     """The result of a retry; None for other runs. All other counts are then those of the whole output."""
+    left_out: Sequence[str] = ()
+    """Paths in folders and globs that nerx does not read: files of other kinds, and links to folders."""
 
     @classmethod
     def of(
@@ -144,7 +146,8 @@ class RunSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON. Leaves out the fields that this kind of run does not have."""
-        told = {name: value for name, value in asdict(self).items() if name not in {"inputs", "retry"}}
+        told = {name: value for name, value in asdict(self).items() if name not in {"inputs", "retry", "left_out"}}
+        told |= {"left_out": list(self.left_out)} if self.left_out else {}
         more = {"inputs": self.inputs, "retry": self.retry}
         return told | {name: one.to_dict() for name, one in more.items() if one is not None}
 
@@ -161,6 +164,8 @@ class DryRun:
     seconds: float | None = None
     inputs: Inputs | None = None
     """The inputs of an incremental run, which would read the new and changed ones. None for other runs."""
+    left_out: Sequence[str] = ()
+    """As in a `RunSummary`."""
 
     @property
     def is_noop(self) -> bool:
@@ -168,8 +173,9 @@ class DryRun:
         return self.inputs is not None and self.inputs.is_noop
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON. Leaves out `inputs` where there are none."""
-        told = {name: value for name, value in asdict(self).items() if name != "inputs"}
+        """For JSON. Leaves out `inputs` and `left_out` where there are none."""
+        told = {name: value for name, value in asdict(self).items() if name not in {"inputs", "left_out"}}
+        told |= {"left_out": list(self.left_out)} if self.left_out else {}
         return told | ({"inputs": self.inputs.to_dict()} if self.inputs else {})
 
 

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..bases.digest import file_digest
+from ..bases.digest import base_digest, earlier_digest, file_digest
 from ..errors import AdapterError
 from ..label import Label, LabelSet
+from ..naming import require_unicode
 from .tags import TagFormat
 
 CARD = "nerx.json"
@@ -77,6 +78,7 @@ class AdapterCard:
     def read(cls, folder: str | Path) -> "AdapterCard":
         """Read the card in an adapter folder. Raises AdapterError when there is none or it cannot be read."""
         path = Path(folder) / CARD
+        require_unicode(path, AdapterError)
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             known = {one.name for one in fields(cls)}
@@ -86,6 +88,12 @@ class AdapterCard:
             raise AdapterError(
                 f"no adapter at {folder} (no {CARD}): make one with `nerx fit`, or say --adapter"
             ) from None
+        except NotADirectoryError:
+            raise AdapterError(
+                f"{folder} is a file, and an adapter is a folder: say the folder that holds it"
+            ) from None
+        except OSError as error:
+            raise AdapterError(f"{path} cannot be read ({error.strerror}): check its rights") from error
         except (ValueError, KeyError, TypeError) as error:
             raise AdapterError(f"{path} is damaged ({error}): fit the adapter again") from error
         if record.get("digest") != card.digest:
@@ -113,9 +121,18 @@ class AdapterCard:
         """
         TagFormat.from_dict(self.tag_format)
 
-    def check_base(self, digest: str) -> None:
-        """Raises AdapterError when the base at hand is not the one that the adapter was made for."""
-        if digest != self.base_digest:
+    def check_base(self, folder: Path) -> None:
+        """Raises AdapterError when the base in `folder` is not the one that the adapter was made for.
+
+        A digest that an earlier nerx gave to the same base is accepted.
+        """
+        if not self.base_digest:
+            raise AdapterError(
+                f"this adapter does not say which revision of base {self.base} it was made for: an earlier nerx did "
+                "not note it; fit it again"
+            )
+        digest = base_digest(folder)
+        if self.base_digest not in (digest, earlier_digest(folder)):
             raise AdapterError(
                 f"this adapter was made for another base: {self.base} had digest {self.base_digest[:12]}, the one here "
                 f"has {digest[:12]}; fit it again, or say --base with the folder it was made with"

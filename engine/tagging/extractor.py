@@ -1,6 +1,6 @@
 """Texts in, spans out: tokenise, chunk, bucket, decode, merge. Production, evaluation and `fit` all use it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -94,11 +94,18 @@ class Extractor:
         """Number of source tokens in `texts`. The model does not read them."""
         return sum(len(self._encoder.encode_source(text)) for text in texts if text)
 
-    def extract(self, texts: Sequence[str | None]) -> list[Extraction]:
-        """Find the spans of every text, in order. A null text is not processed; a text that fails carries its error."""
+    def extract(self, texts: Iterable[str | None]) -> list[Extraction]:
+        """Find the spans of every text, in order. A null text is not processed; a text that fails carries its error.
+
+        What is no text, such as the NaN of a data frame, fails alone. Raises InputError for a single str.
+        """
+        if isinstance(texts, str | bytes):
+            raise InputError("extract takes several texts, and got a single one: write extract([text])")
+        texts = list(texts)
+        problems = {index: problem for index, text in enumerate(texts) if (problem := _problem(text))}
         readings: list[_Reading] = []
         for index, text in enumerate(texts):
-            if text:
+            if index not in problems and text:
                 readings += self._readings(index, text)
         lengths = [2 * len(reading.source) for reading in readings]
         head = len(self.decoder.head.ids)
@@ -107,7 +114,10 @@ class Extractor:
         by_text: dict[int, list[_Reading]] = {}
         for reading in readings:
             by_text.setdefault(reading.text, []).append(reading)
-        return [self._extraction(text, by_text.get(index, [])) for index, text in enumerate(texts)]
+        return [
+            Extraction(None, problems[index]) if index in problems else self._extraction(text, by_text.get(index, []))
+            for index, text in enumerate(texts)
+        ]
 
     def _readings(self, index: int, text: str) -> list[_Reading]:
         return [_Reading(index, *one) for one in self._encoder.encode_chunks(text, self.chunk_tokens)]
@@ -138,7 +148,8 @@ class Extractor:
         found = []
         for (first, last, label), score in decoded.spans:
             start, end = reading.source.characters(first, last)
-            if start < end:
+            # Before chunks are merged: a span that is to be dropped must not push another one out.
+            if start < end and score >= self.min_score:
                 found.append(Span(start, end, names[label], score))
         return found
 
@@ -154,13 +165,26 @@ class Extractor:
         read = sum(reading.chunk.end - reading.chunk.start for reading in readings)
         decoded = [reading.decoded for reading in readings if reading.decoded]
         return Extraction(
-            tuple(span for span in spans if span.score >= self.min_score),
+            tuple(spans),
             None,
             read,
             rounds=sum(one.rounds for one in decoded),
             drafted=sum(one.drafted for one in decoded),
             accepted=sum(one.accepted for one in decoded),
         )
+
+
+def _problem(text: object) -> str | None:
+    """Why something cannot be read as a text; None for a text and for a null."""
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        return f"not a text, but a value of type {type(text).__name__}"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"not Unicode: character {error.start:,} is half of a surrogate pair"
+    return None
 
 
 def chunk_limit(model: LanguageModel, head: int, wanted: int) -> int:

@@ -5,6 +5,7 @@ Knows nothing of prompts or decoding. The network it loads is wrapped as a :clas
 
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ..bases.digest import base_digest, identity
-from ..bases.find import PRIMING, Tell, find_base
+from ..bases.find import PRIMING, Tell, find_base, full_name
 from ..errors import AdapterError
 from .allocator import keep_freed_memory
 from .card import AdapterCard
@@ -23,8 +24,19 @@ from .model import LanguageModel, trunk
 from .packing import ATTENTION
 
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
-"""Number format of the weights. `auto` is bfloat16 on a GPU and float32 on a CPU. In float32 exact decoding gives the
-same bits whatever texts share the batch. int8 is for CPUs: dynamic quantisation, activations scaled by batch."""
+"""Number format of the weights. `auto` is float32 on a CPU and bfloat16 on a GPU. In float32 the entities do not depend
+on what shares the batch, and scores move by 2e-6. In bfloat16 an entity near a decision may change, in 1 text of 329.
+int8 is for CPUs: dynamic quantisation, activations scaled by batch."""
+
+
+LORA_KEYS = frozenset(
+    {"base_model_name_or_path", "bias", "fan_in_fan_out", "inference_mode", "lora_alpha", "lora_dropout", "peft_type"}
+    | {"peft_version", "r", "revision", "target_modules", "task_type"}
+)
+"""What `adapter_config.json` may hold. PEFT has a default for everything else."""
+
+_IDLE = (("init_lora_weights", True), ("megatron_core", "megatron.core"), ("qalora_group_size", 16))
+"""Defaults of PEFT that an earlier nerx wrote too. They do nothing on their own."""
 
 
 def load_base(
@@ -67,8 +79,7 @@ def load_base(
         network = _merged(network, place / PRIMING)
     network.eval().to(target)
     prepare_process(target)
-    digest = base_digest(place) if place.is_dir() else str(getattr(network.config, "_commit_hash", ""))
-    return LanguageModel(network, tokenizer, str(base), digest)
+    return LanguageModel(network, tokenizer, full_name(base, place), base_digest(place))
 
 
 def load_drafter(folder: Path, width: int) -> Drafter | None:
@@ -95,8 +106,8 @@ def load_adapted(
     tell: Tell | None = None,
 ) -> tuple[LanguageModel, Drafter | None]:
     """The card's base with the adapter merged into its weights, and the adapter's drafter."""
+    card.check_base(find_base(base or card.base, tell))
     model = load_base(base or card.base, device=device, precision=precision, tell=tell)
-    card.check_base(model.digest)
     network = _merged(model.network, adapter)
     drafter = load_drafter(adapter, model.width)
     if drafter is not None:
@@ -146,25 +157,46 @@ def quantise(module: nn.Module) -> None:
 
 
 def _merged(network: Any, folder: Path) -> Any:
-    """The network with a folder's LoRA weights merged into its own."""
-    from peft import PeftModel
+    """The network with a folder's LoRA weights merged into its own. PEFT itself never reads the folder's config."""
+    from peft import LoraConfig, PeftModel
 
-    _require_lora(folder)
+    told = _lora_settings(folder / "adapter_config.json")
     try:
-        return PeftModel.from_pretrained(network, str(folder)).merge_and_unload()
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        config = LoraConfig(**told, task_type="CAUSAL_LM", inference_mode=True)
+        return PeftModel.from_pretrained(network, str(folder), config=config).merge_and_unload()
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise AdapterError(f"cannot load adapter {folder}: {reason}; fit it again") from error
 
 
-def _require_lora(adapter: Path) -> None:
-    """Raises AdapterError unless the adapter is LoRA. `fit` writes nothing else, and other kinds may not be safe."""
+def _lora_settings(path: Path) -> dict[str, Any]:
+    """What a config that nerx wrote says of its layers. Raises AdapterError for any other config.
+
+    PEFT knows dozens of methods and options, and some of them import what the config names. So only the keys that nerx
+    writes may say something; others may be there with a value that asks for nothing.
+    """
     try:
-        kind = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")).get("peft_type")
-    except (OSError, ValueError, AttributeError) as error:
-        raise AdapterError(f"{adapter / 'adapter_config.json'}: cannot be read ({error}); fit it again") from error
-    if kind != "LORA":
-        raise AdapterError(f"{adapter / 'adapter_config.json'}: peft_type is {kind!r}, not 'LORA'; fit it again")
+        told = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise AdapterError(f"{path}: cannot be read ({error}); fit it again") from error
+    if told.get("peft_type") != "LORA":
+        raise AdapterError(f"{path}: peft_type is {told.get('peft_type')!r}, not 'LORA'; fit it again")
+    for name, value in told.items():
+        if name not in LORA_KEYS and value and (name, value) not in _IDLE:
+            raise AdapterError(f"{path}: nerx writes no {name!r}, which is {str(value)[:60]!r} here; fit it again")
+    layers = told.get("target_modules")
+    numbers = told.get("r"), told.get("lora_alpha")
+    is_sound = isinstance(layers, list) and layers and all(isinstance(name, str) for name in layers)
+    if not is_sound or not all(isinstance(number, int | float) and number > 0 for number in numbers):
+        raise AdapterError(f"{path}: r, lora_alpha or target_modules are not as nerx writes them; fit it again")
+    chosen = {name: told[name] for name in ("r", "lora_alpha", "target_modules")}
+    return {**chosen, "fan_in_fan_out": told.get("fan_in_fan_out") is True}
+
+
+def write_lora_settings(path: Path, told: Mapping[str, Any]) -> None:
+    """Write PEFT's `adapter_config.json` with the keys that nerx reads again, and no others."""
+    kept = {name: value for name, value in told.items() if name in LORA_KEYS}
+    path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def pick_device(device: str) -> torch.device:

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import AdapterError
+
 
 class OutputHead:
     """Scores a few vocabulary entries without computing all of them.
@@ -12,6 +14,7 @@ class OutputHead:
     With a vocabulary of 30,000 and a width of 384 the full head costs as much as all layers together. Families treat
     its inputs and outputs differently (BERT transforms, Gemma caps, Cohere scales). So the short way is checked once
     against the network's own logits, and where they differ the full head is used.
+    Raises AdapterError for a network whose logits are no finite numbers.
     """
 
     def __init__(self, network: Any) -> None:
@@ -51,6 +54,8 @@ class OutputHead:
         was_training = self._network.training
         self._network.eval()
         full = self._network(input_ids=ids, use_cache=False).logits[0].float()
+        if not bool(full.isfinite().all()):
+            raise AdapterError("the base computes values that are no finite numbers: its weights are damaged")
         states = self._network.base_model(input_ids=ids, use_cache=False).last_hidden_state[0]
         self._network.train(was_training)
         short = self._short(states, ids.expand(8, 8)).float()

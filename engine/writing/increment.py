@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..errors import CorpusError
-from ..reading.listing import READ_BYTES, InputFile
+from ..reading.compression import READ_BYTES
+from ..reading.listing import InputFile
 from ..reading.store import reason
 from .manifest import InputState, PartRecord
 

@@ -6,8 +6,23 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import OutputError
+from ..naming import require_unicode
 
-_FOREIGN_SUFFIXES = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".txt", ".gz", ".pq", ".arrow", ".feather", ".avro"}
+_FOREIGN_SUFFIXES = {
+    ".json",
+    ".jsonl",
+    ".ndjson",
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".gz",
+    ".zst",
+    ".bz2",
+    ".pq",
+    ".arrow",
+    ".feather",
+    ".avro",
+}
 
 
 def staging_folder(home: Path) -> Path:
@@ -61,7 +76,8 @@ def has_content(out: Path) -> bool:
 
 
 def require_own_name(out: object) -> None:
-    """Raises OutputError for a name that promises another format."""
+    """Raises OutputError for a name that promises another format, or that is not UTF-8."""
+    require_unicode(str(out), OutputError)
     if Path(str(out)).suffix.lower() in _FOREIGN_SUFFIXES:
         raise OutputError(f"{out}: nerx writes Parquet; name a .parquet file, or a folder without a suffix")
 

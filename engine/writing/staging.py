@@ -9,7 +9,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import OutputError
-from ..origin import TALLY, as_metadata, differences, facts_in
+from ..origin import INPUT, RUN, TALLY, Origin, as_metadata, differences, facts_in
 from ..reading.source import SHARD_ROWS, group
 from ..tally import Tally
 from .atomic import TEMPORARY, AtomicFile
@@ -36,6 +36,8 @@ class Piece:
     first_row: int
     groups: tuple[tuple[int, int], ...]
     tally: Tally
+    run: object = None
+    """The run that made it, as `_run_of` finds it in its metadata."""
 
     @property
     def rows(self) -> int:
@@ -48,6 +50,11 @@ class Staging:
 
     folder: Path
     schema: pa.Schema
+
+    @property
+    def run(self) -> object:
+        """The run that the pieces belong to; None where the schema tells of none."""
+        return _run_of(facts_in(self.schema.metadata))
 
     @property
     def owner(self) -> Path:
@@ -92,7 +99,10 @@ class Staging:
         return _read_piece(self.folder / name).tally
 
     def pieces(self, shard: int | None = None) -> dict[int, list[Piece]]:
-        """What is finished, of one shard or of all, in order. Raises OutputError for a damaged or misplaced piece."""
+        """What is finished, of one shard or of all, in order.
+
+        Raises OutputError for a piece that is damaged, misplaced, or of another run.
+        """
         found: dict[int, list[Piece]] = {}
         pattern = "part-*.parquet" if shard is None else f"part-{shard:05d}.*.parquet"
         for path in sorted(self.folder.glob(pattern), key=_place):
@@ -100,6 +110,8 @@ class Staging:
                 piece = _read_piece(path)
             except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
                 raise OutputError(f"{path}: damaged ({error}); remove it and run again") from error
+            if self.run is not None and piece.run != self.run:
+                raise OutputError(f"{path}: is a piece of another run; remove it and run again")
             before = found.setdefault(piece.shard, [])
             if piece.first_row != sum(other.rows for other in before):
                 raise OutputError(f"{path}: does not follow the rows before it; use --overwrite to begin again")
@@ -149,7 +161,15 @@ def _read_piece(path: Path) -> Piece:
         metadata = parquet.metadata
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     sizes = tuple((part.num_rows, part.total_byte_size) for part in groups)
-    return Piece(path, *_place(path), sizes, tally_in(facts_in(metadata.metadata)))
+    facts = facts_in(metadata.metadata)
+    return Piece(path, *_place(path), sizes, tally_in(facts), _run_of(facts))
+
+
+def _run_of(facts: Mapping[str, str]) -> object:
+    """What a run and its pieces have in common. In a growing output these are the input and all that decides."""
+    if RUN in facts or INPUT not in facts:
+        return facts.get(RUN)
+    return Origin.said(facts).deciding, json.loads(facts[INPUT])["digest"]
 
 
 def row_groups(pieces: Iterable[Piece]) -> Iterator[pa.Table]:
