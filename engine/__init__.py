@@ -3,7 +3,7 @@
 =============  ========================================================================================================
 room           holds
 =============  ========================================================================================================
-the top        the small words that every room uses: errors, span, label, columns, tally, origin, redaction, version
+the top        the small words that every room uses: errors, span, label, columns, tally, origin, share, redaction
 ``bases/``     language models by name: found, fetched, checked, converted once
 ``tagging/``   texts in, spans out: prompt, guide, model, drafter, decoder, extractor
 ``reading/``   corpora in: stores, file formats, records, shards
@@ -32,7 +32,7 @@ shard
     A cut with its number in the whole corpus. A run works on one shard after another and commits each as a whole.
     `reading/corpus.py`.
 share
-    The shards that belong to one of several machines, as `--shard 2/4` asks for. `reading/share.py`.
+    The shards that belong to one of several machines, as `--shard 2/4` asks for. `share.py`.
 batch
     What goes through at once. Of rows: an Arrow record batch out of a shard, `reading/corpus.py`. Of the model: texts
     of like lengths in one forward pass, `tagging/batching.py`.

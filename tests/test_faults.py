@@ -19,9 +19,9 @@ from sinks import open_sink
 
 from nerx.engine.errors import CorpusError, NerxError, OutputError, OutputLockedError
 from nerx.engine.reading.corpus import open_corpus
-from nerx.engine.reading.share import Share
 from nerx.engine.run.pipeline import run
 from nerx.engine.run.retry import FailedRows
+from nerx.engine.share import Share
 
 HERE = Path(__file__).parent
 

@@ -66,7 +66,7 @@ MAY_IMPORT = {
 """Third-party name -> the only rooms and files, below cli, that may load it."""
 
 NO_ARROW = {
-    *("engine/reading/share", "engine/reading/record"),
+    "engine/reading/record",
     *(f"engine/writing/{name}" for name in ("atomic", "fingerprint", "growing", "growing_sink", "increment", "lock")),
     *(f"engine/writing/{name}" for name in ("manifest", "output", "place", "sink")),
     *(f"engine/review/{name}" for name in ("comparison", "metrics", "openmetrics", "pace", "report", "verification")),

@@ -15,9 +15,9 @@ from sinks import open_sink
 
 from nerx.engine.errors import InputError, OutputError, OutputLockedError
 from nerx.engine.reading.corpus import open_corpus
-from nerx.engine.reading.share import Share
 from nerx.engine.run.pipeline import run
 from nerx.engine.run.summary import RunSummary
+from nerx.engine.share import Share
 from nerx.engine.writing.output import require_free
 from nerx.engine.writing.shared import SharedFolder
 from nerx.engine.writing.sink import Sink
@@ -81,7 +81,7 @@ from grown import Slow
 from sinks import open_sink
 from nerx.engine.reading.corpus import open_corpus
 from nerx.engine.run.pipeline import run
-from nerx.engine.reading.share import Share
+from nerx.engine.share import Share
 corpus = open_corpus([sys.argv[2]], batch_rows=10, shard_rows=50, share=Share.parse(sys.argv[4]))
 run(corpus, Slow(), open_sink(Path(sys.argv[3]), corpus, Slow()))
 """

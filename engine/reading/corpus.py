@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from ..columns import choose_text_column, column_texts, require_column, require_free_names
 from ..errors import CorpusError
+from ..share import Share
 from .agreement import declared, note, with_rows
 from .delimited import Delimited
 from .dialect import Dialect
@@ -28,7 +29,6 @@ from .line import LineFormat, LineSource
 from .listing import READ_ERRORS, InputFile, list_files
 from .parquet import ParquetSource
 from .plaintext import TextFiles, TextLines
-from .share import Share
 from .source import SHARD_ROWS, Cut, NoRows, NoRowsError, Source, require_same_columns
 from .store import is_uri, reason
 

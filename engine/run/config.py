@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from ..errors import InputError, TooManyFailuresError
 from ..reading.compression import without_codec
 from ..reading.dialect import Dialect
-from ..reading.share import Share
+from ..share import Share
 
 TextUnit = Literal["line", "file"]
 Mode = Literal["exact", "fast"]

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from ..reading.share import Share
 from ..reading.store import StorePath, is_uri
+from ..share import Share
 from ..tally import Tally
 from .fingerprint import Run
 from .local import LocalOutput

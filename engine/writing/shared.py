@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from ..errors import OutputError
 from ..origin import Origin
-from ..reading.share import Share
+from ..share import Share
 from ..tally import Tally
 from .atomic import sync
 from .fingerprint import Run

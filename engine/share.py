@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from ..errors import InputError
+from .errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
