@@ -64,9 +64,9 @@ def test_a_nightly_job(nerx: Nerx, lake: Path, tiny_adapter: Path) -> None:
     later = nerx(*command)
     assert later.code == 0
     assert "1 new, 2 unchanged, 1 gone" in later.out
-    assert f"1 inputs are gone (their rows stay, --prune drops them): {lake / '1.parquet'}" in later.err
+    assert f"1 inputs are gone (their rows stay; --prune drops them): {lake / '1.parquet'}" in later.err
     assert pq.read_table(lake.with_name("lake.nerx")).num_rows == 8
-    assert "their rows are dropped" in nerx(*command, "--prune").err
+    assert "nerx drops their rows" in nerx(*command, "--prune").err
     assert pq.read_table(lake.with_name("lake.nerx")).num_rows == 6
 
 
@@ -197,7 +197,7 @@ def test_nothing_to_retry_loads_no_model(tiny_adapter: Path, tmp_path: Path) -> 
         (["--noop-code", "3"], "--noop-code goes with --incremental or --retry-failed only"),
         (["--shard", "5/4"], "--shard 5/4: the first number is from 1 to the second"),
         (["--shard", "1/4", "--out", "a.parquet"], "with --shard the output is a folder"),
-        (["--max-failures", "many"], "--max-failures 'many': write a number of rows, or a share such as 5%"),
+        (["--max-failures", "many"], "--max-failures 'many': give a number of rows, or a share such as 5%"),
     ],
 )
 def test_options_that_make_no_sense(

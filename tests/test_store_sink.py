@@ -377,7 +377,7 @@ def test_the_command_reads_and_writes_a_store_and_keeps_its_secrets(bucket, nerx
         [f"s3://{bucket.name}/out: exists already; use --overwrite to replace it"],
     )
     nowhere = nerx("extract", uri, "--adapter", tiny_adapter)
-    assert (nowhere.code, nowhere.errors) == (2, ["an input in a store: say with --out where the result goes"])
+    assert (nowhere.code, nowhere.errors) == (2, ["an input in a store: give --out, which says where the output goes"])
     monkeypatch.setattr(store, "S3_RETRIES", 1)
     with proxy(bucket.server, lambda request: "error" if request.method == "PUT" else None) as between:
         bucket.port = between.port
