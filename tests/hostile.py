@@ -10,6 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nerx.engine.columns import HALF_CHARACTER, NOT_UTF8
+
 MEGABYTE = 1_000_000
 SURROGATES = range(0xD800, 0xE000)
 PLANES = 17
@@ -150,7 +152,8 @@ def _assert_row(number: int, data: bytes | None, entities: list[dict[str, object
     try:
         text = None if data is None else data.decode()
     except UnicodeDecodeError:
-        assert (entities, error) == (None, "the text is not valid UTF-8"), number
+        is_half = _is_utf8_but_for_surrogates(data)
+        assert (entities, error) == (None, HALF_CHARACTER if is_half else NOT_UTF8), number
         return 0
     assert error is None, (number, error)
     if text is None:
@@ -164,3 +167,11 @@ def _assert_row(number: int, data: bytes | None, entities: list[dict[str, object
         assert 0 <= entity["score"] <= 1, (number, entity)
         end = entity["end"]
     return len(text)
+
+
+def _is_utf8_but_for_surrogates(data: bytes | None) -> bool:
+    try:
+        (data or b"").decode(errors="surrogatepass")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -28,7 +28,7 @@ from torch import Tensor
 from nerx.engine.bases.cache import cache_folder
 from nerx.engine.bases.convert import convert
 from nerx.engine.bases.delta import write_delta
-from nerx.engine.bases.digest import base_digest
+from nerx.engine.bases.digest import base_digest, file_digest
 from nerx.engine.bases.fetch import bytes_below
 from nerx.engine.bases.find import DELTA, DRAFTER, BaseEvent, base_folder, digest_of, find_base, get_base
 from nerx.engine.bases.known import KNOWN, SMOLLM2, KnownBase
@@ -36,7 +36,7 @@ from nerx.engine.errors import AdapterError
 from nerx.engine.label import Label, LabelSet
 from nerx.engine.tagging.decoder import Decoder
 from nerx.engine.tagging.drafter import Drafter
-from nerx.engine.tagging.loading import load_base, load_drafter
+from nerx.engine.tagging.loading import load_base, load_drafter, write_lora_settings
 
 Fetched = tuple[Path, list[BaseEvent]]
 """A base's folder, and what was told while it came."""
@@ -147,6 +147,9 @@ def test_the_digest_is_known_before_anything_is_fetched(fetched: Fetched, tiny: 
     other = shutil.copytree(fetched[0], tmp_path / "of-other-libraries")
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps({**config, "transformers_version": "5.99"}))
+    told = json.loads((other / "base.json").read_text())  # in which those libraries' files are noted
+    told["files"]["config.json"] = file_digest(other / "config.json")
+    (other / "base.json").write_text(json.dumps(told))
     assert base_digest(other) == digest_of(tiny)
     digests = {digest_of(base) for base in (tiny, replace(tiny, layers=3), replace(tiny, text_limit=50))}
     assert len(digests) == 3
@@ -501,6 +504,8 @@ def priming(fetched: Fetched, place: Path) -> Path:
     torch.manual_seed(2)
     config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
     get_peft_model(model.network, config).save_pretrained(place / "learned")
+    settings = place / "learned" / "adapter_config.json"
+    write_lora_settings(settings, json.loads(settings.read_text()))
     return place / "learned"
 
 

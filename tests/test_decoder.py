@@ -176,8 +176,9 @@ def test_rows_that_share_a_prompt_head_are_read_as_if_each_had_its_own(bases, ba
     for one, other in zip(judge(model, drafter, together, examples), alone, strict=True):
         assert one.right == other.right
         assert torch.allclose(one.logits, other.logits, rtol=1e-4, atol=1e-4)
-        # Of the probabilities: near 0 and 1 their log-odds differ by a hundredth for a last bit of float32.
-        assert torch.allclose(one.bias.sigmoid(), other.bias.sigmoid(), rtol=1e-4, atol=1e-5)
+        # Of the probabilities: near 0 and 1 their log-odds differ by a hundredth for a last bit of float32, and a bias
+        # is a difference of such log-odds.
+        assert torch.allclose(one.bias.sigmoid(), other.bias.sigmoid(), rtol=0, atol=1e-3)
 
 
 def as_example(model, source, decoded):
@@ -201,4 +202,5 @@ def test_the_temperature_softens_scores_and_changes_no_decision(bases):
     scores = [[score for one in found for _, score in one.spans] for found in (sharp, soft, flat)]
     assert len(scores[0]) > 10
     assert all(low < high for low, high in zip(scores[1], scores[0], strict=True))
-    assert all(score <= 1 / 2 / len(LABELS) + 1e-4 for score in scores[2])  # a span opens, and has one of the labels
+    # A span opens, and its label has one of three first words.
+    assert all(score <= 1 / 2 / 3 + 1e-4 for score in scores[2])

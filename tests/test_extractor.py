@@ -215,9 +215,9 @@ def test_a_span_below_the_least_score_pushes_no_other_one_out(extractor, monkeyp
             starts = [start for start, _ in source.offsets]
             if starts[0] == 0:  # reads across the cut
                 span, score = (starts.index(min(start for start in starts if start >= cut)) - 3, len(starts), 0), 0.2
-            elif starts[0] < cut <= starts[-1]:
+            elif starts[0] <= cut <= starts[-1]:
                 first = starts.index(min(start for start in starts if start >= cut))
-                span, score = (first, first + 1, 1), 0.9
+                span, score = (first, first + 3, 1), 0.9
             else:
                 found.append(Decoded((), (), 0))
                 continue

@@ -104,7 +104,9 @@ def test_the_tag_stage_is_as_long_as_it_is_told_to_be(tmp_path: Path) -> None:
 
 
 def test_a_quick_run_leaves_out_what_has_hours_to_learn_first() -> None:
-    assert {"minilm fair", "gliner"} == set(few_shot.parse([]).rows) - set(few_shot.parse(["--quick"]).rows)
+    left_out = set(few_shot.parse([]).rows) - set(few_shot.parse(["--quick"]).rows)
+    assert {row for row in left_out if not row.startswith("smollm2")} == {"minilm fair", "gliner"}
+    assert left_out >= {"smollm2", "smollm2 unprimed"}  # which are fetched and slow
     assert few_shot.parse(["--quick", "--rows", "minilm fair"]).rows == ("minilm fair",)
 
 

@@ -73,7 +73,7 @@ def test_the_adapter_is_the_mean_of_both_runs(trainer: Trainer) -> None:
 def test_a_run_that_gets_worse_stops_early_and_keeps_its_best_weights() -> None:
     """A primed base finds persons and places at once. Seeds that call them the other way round unteach it."""
     model = load_base(EMBEDDED, device="cpu")
-    chosen = Hyperparameters(rank=8, epochs=40, learning_rate=3e-3, swap=0.0, full=1.0)
+    chosen = Hyperparameters(rank=8, epochs=40, learning_rate=3e-4, swap=0.0, full=1.0)
     trainer = Trainer(model, load_drafter(EMBEDDED, model.width), LABELS, chosen, 0)
     steps: list[Step] = []
     dev = seeds_of(FEWEST_MENTIONS // 2)

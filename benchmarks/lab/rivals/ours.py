@@ -76,7 +76,7 @@ class Nerx:
             "base": digest_of_base(self._settings.base),
             "device": pick_device(self._settings.device).type,
             "fit": FIT,
-            "recipe": {name: value for name, value in recipe.items() if LATER.get(name) != value},
+            "recipe": {name: value for name, value in recipe.items() if name not in LATER or LATER[name] != value},
             "fusion": {**asdict(DEFAULT), "prior_nats": PRIOR_NATS},
             **self._overrides[row],
         }
@@ -111,12 +111,15 @@ class Nerx:
 
 
 def digest_of_base(base: str) -> str:
-    """For a cell's key. A base by its name is fetched if it is not there; a hub id is given back as it is."""
-    from nerx.engine.bases.digest import base_digest
+    """For a cell's key. A base by its name is fetched if it is not there; a hub id is given back as it is.
+
+    It is the digest of earlier versions of nerx, by which the first cells are filed.
+    """
+    from nerx.engine.bases.digest import earlier_digest
     from nerx.engine.bases.find import find_base
 
     folder = find_base(base)
-    return base_digest(folder)[:16] if folder.is_dir() else base
+    return earlier_digest(folder)[:16] if folder.is_dir() else base
 
 
 class FittedNerx:
