@@ -29,8 +29,9 @@ demo: setup  ## train on the freight example, extract, evaluate, show the entiti
 	nerx eval $(DEMO)/adapter $(FREIGHT)/gold.jsonl
 	nerx view $(DEMO)/corpus.nerx.parquet --rows 12
 
+# Two processes of one thread each take 60 % of the time that one process takes on two cores.
 test: setup  ## the tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: setup  ## the tests, with the slow ones, those of a Ray cluster and those of Spark (Java 17)
 	$(INSTALL) -e '.[ray,spark]'

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from ..adapters.fit import FitEvent, FitResult
 
 
+OTHER_BASE = (
+    "--base smollm2 finds more and takes longer: F1 60 instead of 54 with 5 mentions a label, and about a seventh of the "
+    "texts a second (docs/bases.md)"
+)
+"""Measured by benchmarks/quality/few_shot.py, one draw, and on texts of 120 tokens, on two CPU cores."""
+
 _STAGES = {
     "read": "reading",
     "load": "loading",
@@ -129,6 +135,8 @@ def fit(
         _print(result)
         hint = f"use it: nerx extract CORPUS --adapter {result.adapter}"
         console.note(hint, event="hint", quiet=quiet)
+        if base == "embedded":
+            console.note(OTHER_BASE, event="hint", quiet=quiet)
 
 
 def _show(display: Display, event: "FitEvent") -> None:
