@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 OTHER_BASE = (
-    "--base smollm2 finds more and takes longer: F1 60 instead of 54 with 5 mentions a label, and about a seventh of the "
-    "texts a second (docs/bases.md)"
+    "--base smollm2 finds more and takes longer: F1 60 instead of 54 with 5 mentions a label, and about a seventh of "
+    "the texts a second (docs/bases.md)"
 )
 """Measured by benchmarks/quality/few_shot.py, one draw, and on texts of 120 tokens, on two CPU cores."""
 
