@@ -29,7 +29,7 @@ demo: setup  ## train on the freight example, extract, evaluate, show the entiti
 	nerx eval $(DEMO)/adapter $(FREIGHT)/gold.jsonl
 	nerx view $(DEMO)/corpus.nerx.parquet --rows 12
 
-# Two processes of one thread each take 60 % of the time that one process takes on two cores.
+# Two processes of one thread each keep two cores busy: 2,248 tests in 4 min 40 s.
 test: setup  ## the tests, without the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
