@@ -11,6 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from commands import Nerx
 
+from nerx.engine.reading.corpus import open_corpus
+from nerx.engine.reading.listing import list_files
+
 ROWS = 40
 
 
@@ -69,14 +72,24 @@ def test_a_damaged_archive_stops_the_run(nerx: Nerx, lake: Path, tiny_adapter: P
 
 
 def test_the_rows_of_a_compressed_file_come_from_any_place(lake: Path) -> None:
-    from nerx.engine.reading.corpus import open_corpus
-
     corpus = open_corpus([lake / "b.jsonl.zst"], shard_rows=7, batch_rows=3)
     shards = corpus.shards()
     assert len(shards) > 4
     for shard in reversed(shards):
         found = [n for batch in corpus.batches(shard) for n in batch.column("id").to_pylist()]
         assert found == list(range(40 + shard.cut.first_row, 40 + shard.cut.first_row + shard.rows))
+
+
+@pytest.mark.parametrize("name", ["b.jsonl.zst", "c.jsonl.bz2", "e.jsonl.GZ"])
+def test_a_file_can_be_read_back_and_forth(lake: Path, name: str) -> None:
+    (file,) = list_files([lake / name])
+    with file.open() as stream:
+        whole = stream.read()
+        for place in (100, 7, len(whole) - 3, 0):
+            assert stream.seek(place) == place == stream.tell()
+            assert stream.read(50) == whole[place : place + 50]
+        assert stream.seek(len(whole) + 9) >= len(whole)
+        assert stream.read() == b""
 
 
 def test_what_lies_among_the_inputs_and_is_not_read_is_told_once(

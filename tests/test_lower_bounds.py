@@ -55,7 +55,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
     program = home / "bin" / "python"
     (site,) = home.glob("lib/python3*/site-packages")
-    (site / "outer.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    outer = sysconfig.get_paths()["purelib"]
+    (site / "outer.pth").write_text(f"import site; site.addsitedir({outer!r})\n")  # also nerx, installed from its tree
     command = [str(program), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *lower_bounds()]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
