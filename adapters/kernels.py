@@ -12,13 +12,13 @@ from .hyperparameters import TrainingPrecision
 
 def takes_bfloat16(precision: TrainingPrecision, device: torch.device) -> bool:
     """Whether to compute in bfloat16. Raises InputError where that is asked for and would only be slower."""
-    has_it = has_bfloat16(device)
+    has_it = _has_bfloat16(device)
     if precision == "bfloat16" and not has_it:
         raise InputError(f"--precision bfloat16: this {device.type} has no instructions for it; say auto or float32")
     return has_it and precision != "float32"
 
 
-def has_bfloat16(device: torch.device) -> bool:
+def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":

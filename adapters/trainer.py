@@ -91,8 +91,7 @@ class Trainer:
 
         LoRA adds little.
         """
-        weights: int = sum(weight.numel() for weight in self.network.parameters())
-        return 2.0 * (1 + self.hyperparameters.upper) * weights * self.tokens_read
+        return 2.0 * (1 + self.hyperparameters.upper) * self.model.size * self.tokens_read
 
     def save(self, folder: Path) -> None:
         """Write PEFT's files and `drafter.safetensors`. Raises InputError for weights that are no finite numbers."""

@@ -168,7 +168,9 @@ def open_corpus(
     is_alone = len(files) == 1 and known is None
     cut = partial(
         _open_sources,
-        *(files, texts, text_unit),
+        files,
+        texts,
+        text_unit,
         batch_rows=batch_rows,
         limit=limit,
         dialect=dialect,

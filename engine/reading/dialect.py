@@ -18,7 +18,7 @@ TAB = "tab"
 OUTSIDE, QUOTED, UNQUOTED = 0, 1, 2
 """Where a line ends: at the end of a record, inside a quoted field, or after an escaped line end outside quotes."""
 
-_BY_NAME = {"tab": "\t", "\\t": "\t"}
+_BY_NAME = {TAB: "\t", "\\t": "\t"}
 _ADVICE = "If quotes are plain characters here, use --quote none; if a backslash stands before them, use --escape '\\'"
 
 
@@ -46,7 +46,7 @@ class Dialect:
         given = {"--delimiter": delimiter, "--quote": None if quote == NO_QUOTE else quote, "--escape": escape}
         for option, character in given.items():
             if character is not None and (len(character) != 1 or not character.isascii() or character in "\r\n\0"):
-                names = {"--delimiter": ", or tab", "--quote": f", or {NO_QUOTE}"}.get(option, "")
+                names = {"--delimiter": f", or {TAB}", "--quote": f", or {NO_QUOTE}"}.get(option, "")
                 raise InputError(f"{option} {character!r}: give one ASCII character{names}")
         characters = [character for character in given.values() if character]
         if len(characters) > len(set(characters)):
