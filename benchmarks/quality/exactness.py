@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import torch
 
 from nerx.adapters.reader import read_seeds
 from nerx.engine.bases.find import find_base
@@ -144,5 +143,4 @@ def table(found: Sequence[Comparison]) -> str:
 
 
 if __name__ == "__main__":
-    with torch.inference_mode():
-        main()
+    main()
