@@ -22,7 +22,7 @@ class Share:
 
     @classmethod
     def parse(cls, text: str) -> "Share":
-        """Of `2/4`. Raises InputError."""
+        """The share that a text such as `2/4` names. Raises InputError for anything else."""
         if not re.fullmatch(r"[0-9]{1,6}/[0-9]{1,6}", text):
             raise InputError(f"--shard {text!r}: write it as i/n, for example 1/4")
         index, count = map(int, text.split("/"))

@@ -2,7 +2,8 @@
 
 Arrow is fast, but it turns a number that no type of its own holds into the nearest double, and refuses a block for one
 half of a surrogate pair. Such blocks are read value by value: see `jsontype` for what becomes of numbers. Measured on
-one core: 150 MB/s with Arrow, 25 MB/s value by value.
+one core, the pass before a run: 91 MB/s; 14 where fractions have 16 digits, which are looked at one by one; 9 value by
+value.
 """
 
 import io
